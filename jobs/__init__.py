@@ -1,0 +1,1 @@
+"""Tessera: a batch customer-profile platform on Spark and Delta Lake."""

@@ -1,0 +1,1 @@
+"""Upsert batch ingestion: files become lake rows, quarantine rows and profile fragments."""

@@ -1,0 +1,1 @@
+"""The Delta tables of a store: their schemas, how a batch is written, how a key is found."""

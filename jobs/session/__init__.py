@@ -1,0 +1,1 @@
+"""Spark: which engine runs a job, the embedded server, and one session per attempt."""

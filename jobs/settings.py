@@ -1,0 +1,150 @@
+"""Settings, read once at the door and passed on as values.
+
+Order, later wins: conf/tessera.toml, <TESSERA_HOME>/tessera.toml, environment. conf/tessera.toml holds every key with its
+comment and unit; the classes here only give types.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic import BaseModel, ConfigDict
+
+from jobs.errors import InvalidRequest
+
+SANDBOX_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
+_DEFAULTS = Path(__file__).resolve().parent.parent / "conf" / "tessera.toml"
+# Names that people type; each stands for one key of a section.
+_SHORT_NAMES = {
+    "TESSERA_SANDBOX": ("store", "sandbox"),
+    "TESSERA_CATALOG_URL": ("catalog", "url"),
+    "TESSERA_SPARK": ("engine", "spark"),
+}
+
+Sandbox = Annotated[str, StringConstraints(pattern=SANDBOX_PATTERN)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Section):
+    """Where the tables are."""
+
+    root: str
+    sandbox: Sandbox
+
+
+class CatalogSettings(_Section):
+    """Where the records are."""
+
+    url: str
+
+
+class EngineSettings(_Section):
+    """Which Spark runs the jobs, and the bounds of the embedded one."""
+
+    spark: str
+    memory: Annotated[str, StringConstraints(pattern=r"^[0-9]+[mg]$")]
+    threads: Annotated[str, StringConstraints(pattern=r"^(\*|[1-9][0-9]*)$")]
+    idle_minutes: float = Field(gt=0)
+    connect_timeout_seconds: float = Field(gt=0)
+    start_timeout_seconds: float = Field(gt=0)
+
+
+class IngestSettings(_Section):
+    """Bounds of one batch."""
+
+    max_refused_share: float = Field(ge=0, le=1)
+    lease_seconds: float = Field(gt=0)
+    max_record_bytes: int = Field(gt=0)
+    max_event_bytes: int = Field(gt=0)
+    upsert_warning_rows: int = Field(gt=0)
+
+
+class DagSettings(_Section):
+    """Bounds of the DAGs."""
+
+    max_active_runs: int = Field(ge=1)
+    ingest_timeout_minutes: float = Field(gt=0)
+    lease_poll_seconds: float = Field(gt=0)
+
+
+class Settings(BaseSettings):
+    """All settings of one process; frozen."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="TESSERA_", env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    home: Path = Path(".tessera")
+    store: StoreSettings
+    catalog: CatalogSettings
+    engine: EngineSettings
+    ingest: IngestSettings
+    dags: DagSettings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment before the overlay, and the overlay before the defaults."""
+        overlay = _home() / "tessera.toml"
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, overlay),
+            TomlConfigSettingsSource(settings_cls, _DEFAULTS),
+        )
+
+    @property
+    def store_root(self) -> str:
+        """Root of the store: a path or a URL, without a trailing slash."""
+        return self.store.root.rstrip("/") or str(self.home / "store")
+
+    @property
+    def catalog_url(self) -> str:
+        """SQLAlchemy URL of the catalog."""
+        return self.catalog.url or f"sqlite:///{self.home / 'catalog.db'}"
+
+
+def _home() -> Path:
+    return Path(os.environ.get("TESSERA_HOME") or ".tessera").expanduser().absolute()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings of this process.
+
+    Args:
+        overrides: whole sections or `home`, given by a command's options; they win over everything.
+
+    Raises:
+        InvalidRequest: a key is unknown or a value breaks its rule; the message names key, value and rule.
+    """
+    short = _short_names()
+    try:
+        return Settings(**{"home": _home(), **short, **overrides})  # type: ignore[arg-type]
+    except ValidationError as refused:
+        lines = (f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in refused.errors())
+        raise InvalidRequest(f"settings: {'; '.join(lines)} (conf/tessera.toml describes every key)") from None
+
+
+def _short_names() -> dict[str, dict[str, str]]:
+    given: dict[str, dict[str, str]] = {}
+    for name, (section, key) in _SHORT_NAMES.items():
+        if value := os.environ.get(name):
+            given.setdefault(section, {})[key] = value
+    return given
