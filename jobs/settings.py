@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -16,7 +16,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic import BaseModel, ConfigDict
 
 from jobs.errors import InvalidRequest
 
@@ -25,6 +24,8 @@ _DEFAULTS = Path(__file__).resolve().parent.parent / "conf" / "tessera.toml"
 # Names that people type; each stands for one key of a section.
 _SHORT_NAMES = {
     "TESSERA_SANDBOX": ("store", "sandbox"),
+    "TESSERA_HOST": ("network", "host"),
+    "TESSERA_PORT": ("network", "port"),
     "TESSERA_CATALOG_URL": ("catalog", "url"),
     "TESSERA_SPARK": ("engine", "spark"),
 }
@@ -41,6 +42,18 @@ class StoreSettings(_Section):
 
     root: str
     sandbox: Sandbox
+
+
+class NetworkSettings(_Section):
+    """Where the servers listen."""
+
+    host: str
+    port: int = Field(ge=1024, le=65000)
+
+    @property
+    def engine_port(self) -> int:
+        """Port of the embedded Spark Connect server, always on loopback."""
+        return self.port + 1
 
 
 class CatalogSettings(_Section):
@@ -82,11 +95,16 @@ class Settings(BaseSettings):
     """All settings of one process; frozen."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="TESSERA_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        extra="forbid",
+        frozen=True,
+        env_prefix="TESSERA_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     home: Path = Path(".tessera")
     store: StoreSettings
+    network: NetworkSettings
     catalog: CatalogSettings
     engine: EngineSettings
     ingest: IngestSettings

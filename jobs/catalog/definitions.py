@@ -65,7 +65,11 @@ def _known_type(declared: str) -> str:
     nested = _NESTED_TYPE.match(compact)
     scalar = (nested.group("element") or nested.group("value")) if nested else compact
     decimal = re.fullmatch(_DECIMAL, scalar)
-    if not _TYPE.match(scalar) or (decimal and not 1 <= int(decimal[1]) <= 38) or (decimal and int(decimal[2]) > int(decimal[1])):
+    if (
+        not _TYPE.match(scalar)
+        or (decimal and not 1 <= int(decimal[1]) <= 38)
+        or (decimal and int(decimal[2]) > int(decimal[1]))
+    ):
         raise ValueError(
             f"unknown type {declared!r}; one of {_SCALARS.replace('|', ', ')}, decimal(p,s) with s <= p <= 38, "
             "array<T> and map<string,T> of these"
@@ -89,7 +93,9 @@ class DatasetField(_Definition):
     path: Path
     type: FieldType
     comment: str = ""
-    source: str | None = Field(default=None, validation_alias=AliasChoices("from", "source"), serialization_alias="from")
+    source: str | None = Field(
+        default=None, validation_alias=AliasChoices("from", "source"), serialization_alias="from"
+    )
     identity: IdentityDescriptor | None = None
     required: bool = False
     enum: tuple[str, ...] = ()
@@ -162,7 +168,9 @@ def _check_paths(dataset: Dataset) -> None:
             raise ValueError(f"dataset {dataset.id!r}: path {field.path!r} is declared twice")
         seen[field.path.lower()] = field.path
         if field.path in ("identityMap", "_unset"):
-            raise ValueError(f"dataset {dataset.id!r}: path {field.path!r} is understood in every dataset; do not declare it")
+            raise ValueError(
+                f"dataset {dataset.id!r}: path {field.path!r} is understood in every dataset; do not declare it"
+            )
     for path in seen.values():
         parts = path.split(".")
         for end in range(1, len(parts)):
@@ -170,7 +178,9 @@ def _check_paths(dataset: Dataset) -> None:
                 raise ValueError(f"dataset {dataset.id!r}: {parent!r} is a leaf and cannot also hold {path!r}")
     primaries = [f.path for f in dataset.fields if f.identity and f.identity.primary]
     if len(primaries) > 1:
-        raise ValueError(f"dataset {dataset.id!r}: {len(primaries)} primary identities ({', '.join(primaries)}); declare one")
+        raise ValueError(
+            f"dataset {dataset.id!r}: {len(primaries)} primary identities ({', '.join(primaries)}); declare one"
+        )
 
 
 def _check_kind(dataset: Dataset) -> None:
@@ -178,7 +188,9 @@ def _check_kind(dataset: Dataset) -> None:
         if dataset.fields:
             raise ValueError(f"dataset {dataset.id!r}: kind profiles has the union schema; declare no fields")
         if dataset.upsert or dataset.enabled:
-            raise ValueError(f"dataset {dataset.id!r}: kind profiles is written by export jobs only; neither enabled nor upsert")
+            raise ValueError(
+                f"dataset {dataset.id!r}: kind profiles is written by export jobs only; neither enabled nor upsert"
+            )
         return
     if not dataset.fields:
         raise ValueError(f"dataset {dataset.id!r}: declare at least one field")
