@@ -1,7 +1,7 @@
 """Settings, read once at the door and passed on as values.
 
-Order, later wins: conf/tessera.toml, <TESSERA_HOME>/tessera.toml, environment. conf/tessera.toml holds every key with its
-comment and unit; the classes here only give types.
+Order, later wins: conf/tessera.toml, <TESSERA_HOME>/tessera.toml, environment. conf/tessera.toml holds every key with
+its comment and unit; the classes here only give types.
 """
 
 import os
@@ -11,7 +11,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -54,6 +53,14 @@ class NetworkSettings(_Section):
     def engine_port(self) -> int:
         """Port of the embedded Spark Connect server, always on loopback."""
         return self.port + 1
+
+
+class AirflowSettings(_Section):
+    """Whom to ask for runs of DAGs."""
+
+    url: str
+    user: str
+    password: str = Field(repr=False)
 
 
 class CatalogSettings(_Section):
@@ -105,6 +112,7 @@ class Settings(BaseSettings):
     home: Path = Path(".tessera")
     store: StoreSettings
     network: NetworkSettings
+    airflow: AirflowSettings
     catalog: CatalogSettings
     engine: EngineSettings
     ingest: IngestSettings
@@ -132,6 +140,11 @@ class Settings(BaseSettings):
     def store_root(self) -> str:
         """Root of the store: a path or a URL, without a trailing slash."""
         return self.store.root.rstrip("/") or str(self.home / "store")
+
+    @property
+    def airflow_url(self) -> str:
+        """Address of Airflow's API server."""
+        return self.airflow.url or f"http://{self.network.host}:{self.network.port}"
 
     @property
     def catalog_url(self) -> str:

@@ -1,1 +1,1 @@
-"""Records of the platform: what is defined, what ran, what happened to it. An SQL database; never read by a Spark job."""
+"""Records of the platform: what is defined, what ran, what became of it. An SQL database; no Spark job opens it."""

@@ -1,0 +1,106 @@
+"""Runs of the platform's DAGs, asked for and watched over Airflow's REST API.
+
+A run's id is chosen here, so that asking twice for the same thing gives one run: Airflow answers 409 to the second.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import httpx
+
+from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
+from jobs.settings import Settings
+
+FINAL_STATES = frozenset({"success", "failed"})
+_POLL_SECONDS = 1.0
+
+
+class DagRuns:
+    """The runs of one Airflow, seen as one of its users.
+
+    Args:
+        url: address of Airflow's API server.
+        user: a user who may trigger DAGs.
+        password: that user's password.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._url = url.rstrip("/")
+        self._login = {"username": user, "password": password}
+        self._client = httpx.Client(base_url=self._url, timeout=30)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Reach the Airflow that the settings name."""
+        airflow = settings.airflow
+        if not airflow.password:
+            raise StoreError(
+                "no password for Airflow's API: start the platform with `./run up`, "
+                "or set TESSERA_AIRFLOW__URL, TESSERA_AIRFLOW__USER and TESSERA_AIRFLOW__PASSWORD"
+            )
+        return cls(settings.airflow_url, airflow.user, airflow.password)
+
+    def __enter__(self) -> Self:
+        answer = self._send("POST", "/auth/token", json=self._login)
+        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any], note: str | None = None) -> bool:
+        """Ask for a run; False when a run of this id exists already.
+
+        Raises:
+            InvalidRequest: a value of `conf` breaks the rule of its form field.
+        """
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
+        try:
+            self._send("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        except Conflict:
+            return False
+        return True
+
+    def get(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return one run as Airflow describes it."""
+        return self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+
+    def wait(self, dag_id: str, run_id: str, seen: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """Wait until a run ends; `seen` is told every state it passes through."""
+        last = None
+        while (run := self.get(dag_id, run_id))["state"] not in FINAL_STATES:
+            if run["state"] != last and seen is not None:
+                seen(run["state"])
+            last = run["state"]
+            time.sleep(_POLL_SECONDS)
+        return run
+
+    def set_note(self, dag_id: str, run_id: str, note: str) -> None:
+        """Put a line beside the run, where people look at the grid."""
+        self._send("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"note": note})
+
+    def cancel(self, dag_id: str, run_id: str) -> None:
+        """Mark a run as failed: its tasks are stopped, its teardown still runs."""
+        self._send("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+
+    def _send(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            answer = self._client.request(method, path, json=json)
+        except httpx.HTTPError as away:
+            raise StoreError(f"Airflow at {self._url} does not answer ({away}); start it with `./run up`") from None
+        if answer.is_success:
+            found: dict[str, Any] = answer.json()
+            return found
+        detail = _detail(answer)
+        kinds = {400: InvalidRequest, 404: NotFound, 409: Conflict, 422: InvalidRequest}
+        raise kinds.get(answer.status_code, StoreError)(f"Airflow answered {answer.status_code} to {path}: {detail}")
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json().get("detail", answer.text)
+    except ValueError:
+        detail = answer.text
+    # A refused form value comes with a dump of its whole schema; the first line says what is wrong.
+    return str(detail).strip().split("\n", 1)[0][:500]
