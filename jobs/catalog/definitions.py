@@ -1,7 +1,7 @@
 """What definition files declare: namespaces and datasets.
 
-The same pydantic models check a definition file and a REST body; an unknown key is an error. A dataset's fields are leaf
-paths (`person.name.firstName` is one column of its tables); XDM's nested shape exists at the edges only.
+The same pydantic models check a definition file and a REST body; an unknown key is an error. A dataset's fields are
+leaf paths (`person.name.firstName` is one column of its tables); XDM's nested shape exists at the edges only.
 """
 
 import re
