@@ -1,0 +1,104 @@
+"""Bring a Delta table to its definition: create it, or let it gain columns, comments and properties."""
+
+import hashlib
+import json
+
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import SparkSession
+
+from jobs.errors import Conflict
+from jobs.lake.sql import literal, quoted, table_at
+from jobs.lake.tables import Column, Table, store_error
+
+# Digest of the definition that the table was last brought to: one cheap look tells that nothing is to do.
+_DIGEST = "tessera.definition"
+
+
+def ensure(spark: SparkSession, table: Table) -> None:
+    """Create a table, or add what its definition gained since: columns, comments, properties.
+
+    Does not touch rows, and does not remove columns.
+
+    Raises:
+        Conflict: the table has other partitions, or lacks or differs in a column that the definition does not only add;
+            every difference is named with both sides.
+        StoreError: the store refused.
+    """
+    try:
+        found = _properties(spark, table.path)
+        if found is None:
+            spark.sql(_create_statement(table)).collect()
+            found = _properties(spark, table.path) or {}
+        if found.get(_DIGEST) != _digest(table):
+            _alter(spark, table, found)
+    except PySparkException as refused:
+        raise store_error(refused, table.name) from refused
+
+
+def _digest(table: Table) -> str:
+    shape = table.model_dump(mode="json", exclude={"path"}) | {"personal": sorted(table.personal)}
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
+
+
+def _properties(spark: SparkSession, path: str) -> dict[str, str] | None:
+    try:
+        return {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_at(path)}").collect()}
+    except AnalysisException as refused:
+        if refused.getCondition() == "DELTA_MISSING_DELTA_TABLE":
+            return None
+        raise
+
+
+def _create_statement(table: Table) -> str:
+    partitions = ", ".join(map(quoted, table.partitioned_by))
+    columns = ", ".join(map(_column_text, table.columns))
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table_at(table.path)} ({columns}) USING delta "
+        + (f"PARTITIONED BY ({partitions}) " if partitions else "")
+        + f"COMMENT {literal(table.comment)} TBLPROPERTIES ({_property_text(_wanted_properties(table))})"
+    )
+
+
+def _column_text(column: Column) -> str:
+    return f"{quoted(column.name)} {column.type} COMMENT {literal(column.comment)}"
+
+
+def _property_text(properties: dict[str, str]) -> str:
+    return ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
+
+
+def _wanted_properties(table: Table) -> dict[str, str]:
+    return table.all_properties | {_DIGEST: _digest(table)}
+
+
+def _alter(spark: SparkSession, table: Table, found: dict[str, str]) -> None:
+    target = table_at(table.path)
+    detail = spark.sql(f"DESCRIBE DETAIL {target}").select("partitionColumns", "description").collect()[0]
+    fields = {field.name: field for field in spark.read.format("delta").load(table.path).schema.fields}
+    _refuse_breaking(table, list(detail[0]), {name: f.dataType.simpleString() for name, f in fields.items()})
+    if gained := [column for column in table.columns if column.name not in fields]:
+        spark.sql(f"ALTER TABLE {target} ADD COLUMNS ({', '.join(map(_column_text, gained))})").collect()
+    for column in table.columns:
+        if column.name in fields and fields[column.name].metadata.get("comment", "") != column.comment:
+            spark.sql(
+                f"ALTER TABLE {target} ALTER COLUMN {quoted(column.name)} COMMENT {literal(column.comment)}"
+            ).collect()
+    if detail[1] != table.comment:
+        spark.sql(f"COMMENT ON TABLE {target} IS {literal(table.comment)}").collect()
+    changed = {key: value for key, value in _wanted_properties(table).items() if found.get(key) != value}
+    spark.sql(f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})").collect()
+
+
+def _refuse_breaking(table: Table, partitions: list[str], types: dict[str, str]) -> None:
+    defined = {column.name: column.type for column in table.columns}
+    breaks = [
+        f"{name}: {types[name]} in the table, {defined.get(name, 'absent')} in the definition"
+        for name in types
+        if types[name] != defined.get(name)
+    ]
+    if partitions != list(table.partitioned_by):
+        breaks.append(
+            f"partitions: {', '.join(partitions)} in the table, {', '.join(table.partitioned_by)} in the definition"
+        )
+    if breaks:
+        raise Conflict(f"{table.name}: a table may only gain columns; {'; '.join(breaks)}")

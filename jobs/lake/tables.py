@@ -1,0 +1,251 @@
+"""Delta tables: their definition, and the two writes that every batch is made of.
+
+A batch owns the partition `_batch = <its id>` of each table that it writes, and writes it with `replaceWhere`: an
+attempt that died is simply overwritten, the same batch twice equals once, and no write reads the table. `txnAppId` is
+not used: it silently skips a batch that is dropped and sent again.
+
+A table is created in Delta's plain protocol (reader 1, writer 2), so that delta-rs, DuckDB, Polars and pandas open it,
+and collects statistics on non-personal columns only: min and max of a column are copied into the log and outlive its
+rows.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from jobs.errors import Conflict, NotFound, StoreError
+from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
+
+BATCH = "_batch"
+# Readers keep a snapshot's files for a week, so that a long reader and a published cut still find theirs.
+_PROPERTIES = {
+    "delta.enableDeletionVectors": "false",
+    "delta.enableChangeDataFeed": "false",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+    "delta.logRetentionDuration": "interval 7 days",
+}
+_SHORT_TYPES = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint"}
+# Delta keeps min and max of these only, and refuses the table otherwise.
+_WITH_STATISTICS = re.compile(r"string|tinyint|smallint|int|bigint|float|double|decimal\(\d+,\d+\)|date|timestamp")
+_MISSING = {"PATH_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND", "DELTA_PATH_DOES_NOT_EXIST"}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Model):
+    """One column: its name (dots are part of it), its type as Spark's DDL writes it, and what it means."""
+
+    name: str = Field(min_length=1)
+    type: str
+    comment: str = ""
+
+    @field_validator("type")
+    @classmethod
+    def _as_spark_prints_it(cls, declared: str) -> str:
+        return canonical_type(declared)
+
+
+class Table(_Model):
+    """What a table at a path should look like.
+
+    Args:
+        path: absolute path or URL.
+        name: short name for people, e.g. `lake/crm`.
+        comment: what a row is; shown by every tool that reads the table.
+        columns: in order; column names differ also without case.
+        partitioned_by: names of columns.
+        personal: columns that hold data of people, left out of the statistics. The others must hold none.
+        properties: further table properties; they win over the common ones.
+    """
+
+    path: str
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+    partitioned_by: tuple[str, ...] = (BATCH,)
+    personal: frozenset[str] = frozenset()
+    properties: Mapping[str, str] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [column.name for column in self.columns]
+        if len({name.lower() for name in names}) < len(names):
+            raise ValueError(f"table {self.name!r}: column names differ by more than case; found {', '.join(names)}")
+        for kind, wanted in (("partition", self.partitioned_by), ("personal", self.personal)):
+            if unknown := set(wanted) - set(names):
+                raise ValueError(f"table {self.name!r}: unknown {kind} columns {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def all_properties(self) -> dict[str, str]:
+        """Every table property that the table is created with."""
+        kept = [
+            quoted(column.name)
+            for column in self.columns
+            if column.name not in self.personal | set(self.partitioned_by) and _WITH_STATISTICS.fullmatch(column.type)
+        ]
+        statistics = (
+            {"delta.dataSkippingStatsColumns": ",".join(kept)} if kept else {"delta.dataSkippingNumIndexedCols": "0"}
+        )
+        return _PROPERTIES | statistics | dict(self.properties)
+
+
+class CommitInfo(_Model):
+    """Who makes a commit; found again in the table's history as `userMetadata`."""
+
+    job: str
+    batch: str = ""
+    attempt: str = ""
+    run: str = ""
+
+    def user_metadata(self) -> str:
+        """Return the JSON text of one write; each call makes another one, so that a write finds its own commit."""
+        return CommitText(**self.model_dump(), write=uuid.uuid4().hex).model_dump_json()
+
+
+class CommitText(CommitInfo):
+    """The JSON document in a table's history."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    write: str
+
+
+class Written(_Model):
+    """What a commit did: rows, files and bytes added, and the table's version that it made."""
+
+    rows: int
+    files: int
+    bytes: int
+    version: int
+
+
+def canonical_type(declared: str) -> str:
+    """Return a type as Spark prints it: `array<long>` becomes `array<bigint>`. Field names of structs are kept."""
+    compact = re.sub(r"\s+", "", declared)
+    return re.sub(r"\b[A-Za-z]+\b(?![\w.]*:)", lambda word: _SHORT_TYPES.get(word[0].lower(), word[0].lower()), compact)
+
+
+def read(spark: SparkSession, path: str) -> DataFrame:
+    """Read the table at a path, as it is when the frame is executed.
+
+    Raises:
+        NotFound: there is no table; the message names the path.
+    """
+    frame = spark.read.format("delta").load(path)
+    schema_of(frame, path)
+    return frame
+
+
+def schema_of(frame: DataFrame, path: str) -> dict[str, str]:
+    """Return the type of each column of a frame read from a path; this is where a missing table shows itself."""
+    try:
+        return {field.name: field.dataType.simpleString() for field in frame.schema.fields}
+    except AnalysisException as refused:
+        if refused.getCondition() in _MISSING:
+            raise NotFound(f"no table at {path}") from None
+        raise
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    """Tell whether there is a table at a path."""
+    try:
+        read(spark, path)
+    except NotFound:
+        return False
+    return True
+
+
+def replace_batch(spark: SparkSession, table: Table, frame: DataFrame, batch_id: str, commit: CommitInfo) -> Written:
+    """Make a frame the whole content of a batch's partition, whatever was there.
+
+    Args:
+        spark: the session that the frame belongs to.
+        table: must exist (`ensure`).
+        frame: the table's columns in any order; `_batch` is set here and may be absent.
+        batch_id: 1 to 64 letters, digits, `_`, `-`.
+        commit: who writes.
+
+    Returns:
+        Rows, files and bytes that the partition has now. An empty frame leaves no partition.
+
+    Raises:
+        InvalidRequest: the batch id breaks its rule.
+        StoreError: the frame's columns differ from the table's (both sides are named), or the store refused.
+        Conflict: another writer changed the same partition.
+    """
+    predicate = f"{BATCH} = {literal(checked_batch_id(batch_id))}"
+    return replace_where(spark, table, frame.withColumn(BATCH, F.lit(batch_id)), predicate, commit)
+
+
+def drop_batch(spark: SparkSession, table: Table, batch_id: str, commit: CommitInfo) -> Written:
+    """Remove a batch's partition; metadata only. A batch that is not there is no error: `rows` is 0 either way."""
+    empty = spark.createDataFrame([], read(spark, table.path).schema)
+    return replace_batch(spark, table, empty, batch_id, commit)
+
+
+def replace_where(spark: SparkSession, table: Table, frame: DataFrame, predicate: str, commit: CommitInfo) -> Written:
+    """Replace the rows that meet a predicate on partition columns.
+
+    The predicate's text must be made of checked parts; otherwise as `replace_batch`.
+    """
+    _refuse_other_columns(table, frame)
+    metadata = commit.user_metadata()
+    writer = frame.select([F.col(quoted(name)) for name in table.column_names]).write.format("delta").mode("overwrite")
+    try:
+        writer.option("replaceWhere", predicate).option("userMetadata", metadata).save(table.path)
+    except PySparkException as refused:
+        raise store_error(refused, table.name) from refused
+    return written_as(spark, table.path, metadata)
+
+
+def written_as(spark: SparkSession, path: str, metadata: str) -> Written:
+    """Find the commit with the given `userMetadata` in a table's history.
+
+    Delta makes no commit when there is nothing to add and nothing to remove: then every count is 0 and the version is
+    the table's present one.
+    """
+    for limit in ("LIMIT 20", ""):  # the newest ones first: a long history is read only when others wrote much since
+        history = spark.sql(f"DESCRIBE HISTORY {table_at(path)} {limit}").where(F.col("userMetadata") == metadata)
+        for row in history.select("version", "operationMetrics").collect():
+            counts = row["operationMetrics"]
+            rows, files, size = (int(counts.get(key, 0)) for key in ("numOutputRows", "numFiles", "numOutputBytes"))
+            return Written(rows=rows, files=files, bytes=size, version=row["version"])
+    newest = spark.sql(f"DESCRIBE HISTORY {table_at(path)} LIMIT 1").select("version").collect()[0]
+    return Written(rows=0, files=0, bytes=0, version=newest["version"])
+
+
+def store_error(refused: PySparkException, table: str) -> StoreError | Conflict:
+    """Turn what Spark raised at a write into an error of ours: a lost race is a Conflict."""
+    condition = refused.getCondition() or ""
+    reason = str(refused).partition("\n\nJVM stacktrace")[0].strip()
+    if condition.startswith("DELTA_CONCURRENT") or "Concurrent" in type(refused).__name__:
+        return Conflict(f"{table}: another writer changed the same rows meanwhile; try again ({condition})")
+    return StoreError(f"{table}: the write failed: {reason}")
+
+
+def _refuse_other_columns(table: Table, frame: DataFrame) -> None:
+    wanted = {column.name: column.type for column in table.columns}
+    given = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
+    if differing := differing_columns(wanted, given):
+        raise StoreError(f"{table.name}: the rows to write do not have the table's columns: {differing}")
+
+
+def differing_columns(wanted: Mapping[str, str], given: Mapping[str, str]) -> str:
+    """Name the columns on which two schemas differ, with both types; empty when there are none. Order is ignored."""
+    return "; ".join(
+        f"{name}: {wanted.get(name, 'absent')} in the table, {given.get(name, 'absent')} in the rows"
+        for name in dict.fromkeys((*wanted, *given))
+        if wanted.get(name) != given.get(name)
+    )

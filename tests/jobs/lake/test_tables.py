@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
+from jobs.lake.definition import ensure
+from jobs.lake.store import Store
+from jobs.lake.tables import Column, CommitInfo, Table, canonical_type, drop_batch, exists, read, replace_batch
+
+COMMIT = CommitInfo(job="ingest", batch="b1", attempt="1", run="manual__1")
+COLUMNS = (
+    Column(name="person.name.firstName", type="string", comment='Given name: it\'s \\ "${env:HOME}" 이름'),
+    Column(name="tags", type="array<string>"),
+    Column(name="days", type="map<string,long>"),
+    Column(name="points", type="long", comment="Points"),
+    Column(name="_seq", type="long", comment="Order of batches"),
+    Column(name="_batch", type="string", comment="Batch"),
+)
+ROWS_SCHEMA = "`person.name.firstName` string, tags array<string>, days map<string,bigint>, points bigint, _seq bigint"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    store = Store(str(tmp_path / "a b'\"`한국 [x"), "prod")
+    return Table(
+        path=store.path("lake", "crm"),
+        name="lake/crm",
+        comment="Rows of CRM; ${env:HOME} isn't read",
+        columns=COLUMNS,
+        personal=frozenset({"person.name.firstName", "tags", "days"}),
+    )
+
+
+def rows(spark: SparkSession, *names: str, seq: int = 1):
+    return spark.createDataFrame([(name, ["x", None], {"d": 1}, None, seq) for name in names], ROWS_SCHEMA)
+
+
+def names_of(spark: SparkSession, table: Table) -> list[str]:
+    return sorted(row[0] for row in read(spark, table.path).select("`person.name.firstName`").collect())
+
+
+def test_a_batch_is_written_once_however_often_it_is_written(spark, table):
+    ensure(spark, table)
+    replace_batch(spark, table, rows(spark, "Ann"), "b0", COMMIT)
+    first = replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT)
+    again = replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT)
+    assert (first.rows, first.files > 0, first.bytes > 0, again.version - first.version) == (2, True, True, 1)
+    assert names_of(spark, table) == ["Ann", "Bob", "Zoé"]
+    assert replace_batch(spark, table, rows(spark), "b0", COMMIT).rows == 0
+    drop_batch(spark, table, "b1", COMMIT)
+    drop_batch(spark, table, "unknown", COMMIT)
+    assert names_of(spark, table) == []
+
+
+def test_a_table_says_what_it_is_and_its_log_holds_no_personal_value(spark, table):
+    ensure(spark, table)
+    ensure(spark, table)
+    replace_batch(spark, table, rows(spark, "Ann"), "b1", COMMIT)
+    opened = DeltaTable(table.path)
+    assert opened.version() == 1
+    assert opened.protocol().min_reader_version == 1
+    assert opened.metadata().description == table.comment
+    fields = {field.name: field for field in opened.schema().fields}
+    assert fields["person.name.firstName"].metadata["comment"] == COLUMNS[0].comment
+    log = "".join(path.read_text() for path in Path(table.path, "_delta_log").glob("*.json"))
+    assert '\\"_seq\\":1' in log
+    assert "Ann" not in log
+    metadata = json.loads(opened.history(1)[0]["userMetadata"])
+    assert {key: metadata[key] for key in ("job", "batch", "attempt", "run")} == COMMIT.model_dump()
+
+
+def test_a_table_gains_columns_and_comments_and_refuses_other_changes(spark, table):
+    ensure(spark, table)
+    replace_batch(spark, table, rows(spark, "Ann"), "b1", COMMIT)
+    gained = Column(name="a.new", type="decimal(10,2)", comment="New")
+    commented = COLUMNS[3].model_copy(update={"comment": "Other"})
+    wider = table.model_copy(update={"columns": (*COLUMNS[:3], commented, *COLUMNS[4:], gained), "comment": "Changed"})
+    ensure(spark, wider)
+    ensure(spark, wider)
+    opened = DeltaTable(table.path)
+    assert opened.metadata().description == "Changed"
+    assert opened.to_pyarrow_table().to_pylist()[0]["a.new"] is None
+    assert {f.name: f.metadata.get("comment") for f in opened.schema().fields}["points"] == "Other"
+    assert "`a.new`" in opened.metadata().configuration["delta.dataSkippingStatsColumns"]
+    changed = COLUMNS[3].model_copy(update={"type": "string"})
+    breaking = table.model_copy(update={"columns": (*COLUMNS[:3], changed, *COLUMNS[4:]), "partitioned_by": ()})
+    with pytest.raises(Conflict) as refused:
+        ensure(spark, breaking)
+    for part in ("points: bigint in the table, string in the definition", "a.new", "partitions: _batch in the table"):
+        assert part in str(refused.value)
+
+
+def test_rows_of_other_columns_are_refused_naming_both_sides(spark, table):
+    ensure(spark, table)
+    wrong = rows(spark, "Ann").selectExpr("`person.name.firstName`", "tags", "days", "cast(points as int)", "1 as more")
+    with pytest.raises(StoreError) as refused:
+        replace_batch(spark, table, wrong, "b1", COMMIT)
+    for part in ("points: bigint in the table, int in the rows", "_seq: bigint in the table, absent", "more: absent"):
+        assert part in str(refused.value)
+    assert names_of(spark, table) == []
+
+
+@pytest.mark.parametrize("batch_id", ["", "a'b", "x" * 65, "b1\n", "b 1", "b1' or '1'='1"])
+def test_a_batch_id_that_could_leave_its_predicate_is_refused(spark, table, batch_id):
+    with pytest.raises(InvalidRequest, match="batch id"):
+        replace_batch(spark, table, rows(spark, "Ann"), batch_id, COMMIT)
+
+
+def test_reading_where_there_is_no_table_names_the_path(spark, tmp_path):
+    with pytest.raises(NotFound, match="no table at"):
+        read(spark, str(tmp_path / "none"))
+    assert not exists(spark, str(tmp_path / "none"))
+
+
+def test_types_are_compared_as_spark_prints_them():
+    assert canonical_type("MAP<string, Long>") == "map<string,bigint>"
+    assert canonical_type("struct<Long:INTEGER, b_c:decimal(10,2)>") == "struct<Long:int,b_c:decimal(10,2)>"
+
+
+def test_a_definition_with_two_columns_of_one_name_is_refused():
+    with pytest.raises(ValueError, match="differ by more than case"):
+        Table(path="/x", name="t", comment="", columns=(Column(name="a", type="int"), Column(name="A", type="int")))
