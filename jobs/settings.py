@@ -21,7 +21,7 @@ from jobs.errors import InvalidRequest
 SANDBOX_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
 _DEFAULTS = Path(__file__).resolve().parent.parent / "conf" / "tessera.toml"
 # Names that people type; each stands for one key of a section.
-_SHORT_NAMES = {
+SHORT_NAMES = {
     "TESSERA_SANDBOX": ("store", "sandbox"),
     "TESSERA_HOST": ("network", "host"),
     "TESSERA_PORT": ("network", "port"),
@@ -151,6 +151,17 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the catalog."""
         return self.catalog.url or f"sqlite:///{self.home / 'catalog.db'}"
 
+    def environment(self) -> dict[str, str]:
+        """Give the environment variables with which another process of this installation reads these settings.
+
+        The catalog is left out: its URL may hold a password, and no such process opens it.
+        """
+        values = {"TESSERA_HOME": str(self.home)}
+        for section in ("store", "network", "engine"):
+            for key, value in getattr(self, section).model_dump().items():
+                values[f"TESSERA_{section}__{key}".upper()] = str(value)
+        return values
+
 
 def _home() -> Path:
     return Path(os.environ.get("TESSERA_HOME") or ".tessera").expanduser().absolute()
@@ -175,7 +186,7 @@ def load_settings(**overrides: object) -> Settings:
 
 def _short_names() -> dict[str, dict[str, str]]:
     given: dict[str, dict[str, str]] = {}
-    for name, (section, key) in _SHORT_NAMES.items():
+    for name, (section, key) in SHORT_NAMES.items():
         if value := os.environ.get(name):
             given.setdefault(section, {})[key] = value
     return given

@@ -1,21 +1,100 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use.
+
+`engine` and `spark` need Java and Delta's jars (in `$TESSERA_HOME/jars` or `.tessera/jars`); every test that asks for
+one is marked `spark`, and `pytest -m "not spark and not platform"` needs neither. TESSERA_TEST_SPARK=sc://host:port
+takes a server that runs already.
+"""
 
 import os
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.session import server
+from jobs.session.client import new_session_id, open_session
+from jobs.session.engines import Engine
+from jobs.session.secret import engine_token
+from jobs.session.server_state import be_client
+from jobs.settings import Settings, load_settings
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "spark" in getattr(item, "fixturenames", ()):
+        if "engine" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.spark)
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    """One session of the embedded engine for the whole run."""
-    session = SparkSession.builder.remote(os.environ["TESSERA_TEST_SPARK"]).getOrCreate()
-    yield session
-    session.stop()
+def engine_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of the run's embedded server: a TESSERA_HOME and a port of its own."""
+    home = tmp_path_factory.mktemp("engine home 집")
+    link_jars(home)
+    return settings_at(home)
+
+
+@pytest.fixture(scope="session")
+def engine(engine_settings: Settings) -> Iterator[Engine]:
+    """The Spark server of the whole run, by an address that works with any settings."""
+    if given := os.environ.get("TESSERA_TEST_SPARK"):
+        yield Engine.parse(given)
+        return
+    with be_client(engine_settings.home):
+        address = server.ensure_running(engine_settings)
+        yield Engine.parse(f"{address}/;token={engine_token(engine_settings.home)}")
+    server.stop(engine_settings)
+
+
+@pytest.fixture(scope="session")
+def spark(engine_settings: Settings, engine: Engine) -> Iterator[SparkSession]:
+    """One session of the engine for the whole run."""
+    with open_session(engine_settings, engine, new_session_id()) as session:
+        yield session
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a fresh TESSERA_HOME with a free pair of ports; nothing runs there."""
+    return settings_at(tmp_path / "home")
+
+
+@pytest.fixture
+def store_root(tmp_path: Path) -> str:
+    """An empty folder for tables."""
+    root = tmp_path / "store"
+    root.mkdir()
+    return str(root)
+
+
+def settings_at(home: Path) -> Settings:
+    """Settings as the tests want them: this home, a free port, a small heap."""
+    small = load_settings(home=home)
+    return small.model_copy(
+        update={
+            "network": small.network.model_copy(update={"port": free_port()}),
+            "engine": small.engine.model_copy(update={"memory": "1g", "threads": "2"}),
+        }
+    )
+
+
+def free_port() -> int:
+    """A port that is free together with the next one, where the Spark server listens."""
+    for port in range(19200 + os.getpid() % 500 * 4, 30000, 2):
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("127.0.0.1", port))
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def link_jars(home: Path) -> None:
+    """Give a TESSERA_HOME the jars that set-up has fetched, if it has."""
+    fetched = Path(os.environ.get("TESSERA_HOME") or ".tessera").absolute() / "jars"
+    home.mkdir(parents=True, exist_ok=True)
+    if fetched.is_dir():
+        (home / "jars").symlink_to(fetched)

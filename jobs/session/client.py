@@ -1,0 +1,219 @@
+"""Sessions on a Spark Connect server, and ending the work of a former one.
+
+A Connect server goes on with what a client asked when the client is gone, and commits it later. Therefore every
+attempt at a job has a session id of its own, kept on its record; whoever tries again, or cleans up, calls `interrupt`
+with the former attempt's id before anything else.
+"""
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import cast
+from urllib.parse import quote, urlparse
+
+import grpc
+from pyspark.errors import PySparkException
+from pyspark.errors.exceptions.connect import SparkConnectGrpcException
+from pyspark.sql import SparkSession
+from pyspark.sql.connect.client import DefaultChannelBuilder
+from pyspark.sql.connect.client.retries import DefaultPolicy
+from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+from jobs.errors import InvalidRequest, StoreError
+from jobs.session.engines import Engine, EngineKind
+from jobs.session.operations import end_operations, is_gone
+from jobs.session.secret import TOKEN_VARIABLE, engine_token
+from jobs.session.server import ensure_running
+from jobs.session.server_state import be_client, read_state, takes_connections
+from jobs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# The server knows a session by user and id: one user whoever runs the process, so that any process can interrupt it.
+_USER = "tessera"
+_CONNECT_PORT = 15002
+# In all about a minute of a server that is gone, instead of pyspark's ten.
+_MOST_RETRIES = 9
+_LONGEST_BACKOFF_MS = 10_000
+_END_SECONDS = 60.0
+
+
+def new_session_id() -> str:
+    """Make the session id of one attempt."""
+    return str(uuid.uuid4())
+
+
+@contextmanager
+def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterator[SparkSession]:
+    """Open a session for one attempt, and end it with everything it still runs.
+
+    The embedded server is started when none runs. In the main thread SIGTERM and SIGINT end the block by an
+    exception. When the block ends by any exception, its running operations are interrupted and over before the
+    exception goes on.
+
+    Args:
+        settings: of this installation.
+        engine: embedded or a Connect server.
+        session_id: from `new_session_id`, used once.
+
+    Raises:
+        StoreError: no server answers at the address within `engine.connect_timeout_seconds`, or it refuses the token.
+        InvalidRequest: the engine is one for spark-submit.
+    """
+    with _as_client(settings, engine):
+        address = _address(settings, engine)
+        session = _connect(settings, address, session_id)
+        try:
+            _greet(session, address)
+            with _signals_raise():
+                try:
+                    yield cast(SparkSession, session)
+                except BaseException as ended:
+                    # Released here and still at work, an operation could not be found by the next attempt.
+                    session.release_session_on_close = _end_quietly(settings, address, session_id)
+                    _explain(ended, address)
+                    raise
+        finally:
+            session.stop()
+
+
+def interrupt(settings: Settings, engine: Engine, session_id: str, timeout_seconds: float) -> None:
+    """End every operation of a former session, from any process; afterwards no commit of that session can appear.
+
+    A session that the server does not know, or an embedded server that does not run, has nothing to end.
+
+    Raises:
+        StoreError: no server answers, or an operation still runs after the timeout.
+    """
+    if engine.kind is EngineKind.SUBMIT:
+        return
+    if engine.kind is EngineKind.EMBEDDED:
+        state = read_state(settings.home)
+        # Sessions live in the JVM: a JVM that is gone took its operations along.
+        if state is None or state.jvm() is None:
+            return
+    with _as_client(settings, engine):
+        _end(settings, _address(settings, engine), session_id, timeout_seconds)
+        logger.info("session %s has nothing at work any more", session_id)
+
+
+@contextmanager
+def _as_client(settings: Settings, engine: Engine) -> Iterator[None]:
+    with be_client(settings.home) if engine.kind is EngineKind.EMBEDDED else contextlib.nullcontext():
+        yield
+
+
+def _address(settings: Settings, engine: Engine) -> str:
+    """Give the connection string without a session id; it holds the token, so it is never shown."""
+    if engine.kind is EngineKind.SUBMIT:
+        raise InvalidRequest(f"engine {engine}: takes no session, its jobs are sent by spark-submit")
+    if engine.kind is EngineKind.EMBEDDED:
+        return f"{ensure_running(settings)}/;user_id={_USER};token={quote(engine_token(settings.home), safe='')}"
+    server, _, given = engine.target.partition("/;")
+    parameters = [p for p in given.split(";") if p and not p.startswith("session_id=")]
+    if not any(p.startswith("user_id=") for p in parameters):
+        parameters.append(f"user_id={_USER}")
+    return f"{server.rstrip('/')}/;{';'.join(parameters)}"
+
+
+def _connect(settings: Settings, address: str, session_id: str) -> ConnectSession:
+    """Make a client of a session, once the server is known to answer; pyspark would wait for minutes."""
+    server = _shown(address)
+    remedy = "is it running? `./run up` starts the platform's (engine.connect_timeout_seconds)"
+    url = urlparse(server)
+    limit = settings.engine.connect_timeout_seconds
+    began = time.monotonic()
+    if not takes_connections(url.hostname or "", url.port or _CONNECT_PORT, limit):
+        raise StoreError(f"no Spark Connect server answers at {server}: {remedy}")
+    channel = DefaultChannelBuilder(address).toChannel()
+    try:
+        grpc.channel_ready_future(channel).result(max(0.1, limit - (time.monotonic() - began)))
+    except grpc.FutureTimeoutError:
+        raise StoreError(
+            f"what listens at {server} does not answer as a Spark Connect server: {remedy}; with a token any host but "
+            "'localhost' needs TLS"
+        ) from None
+    finally:
+        channel.close()
+    session = cast(ConnectSession, SparkSession.builder.remote(f"{address};session_id={session_id}").create())
+    session.client.set_retry_policies([DefaultPolicy(max_retries=_MOST_RETRIES, max_backoff=_LONGEST_BACKOFF_MS)])
+    return session
+
+
+def _greet(session: ConnectSession, address: str) -> None:
+    """Make the first call, which creates the session on the server."""
+    try:
+        logger.debug("Spark %s", session.version)
+    except SparkConnectGrpcException as refused:
+        session.release_session_on_close = False
+        if refused.getGrpcStatusCode() is grpc.StatusCode.UNAUTHENTICATED:
+            raise StoreError(
+                f"the Spark server at {_shown(address)} refuses the token: it must be the one in "
+                f"{TOKEN_VARIABLE}, in the address (;token=), or for the embedded server in TESSERA_HOME/secrets.json"
+            ) from None
+        raise
+
+
+def _end(settings: Settings, address: str, session_id: str, timeout_seconds: float) -> None:
+    with contextlib.ExitStack() as both:
+        former = _connect(settings, address, session_id)
+        former.release_session_on_close = False
+        both.callback(former.stop)
+        observer = _connect(settings, address, new_session_id())
+        both.callback(observer.stop)
+        end_operations(former, observer, timeout_seconds)
+
+
+def _end_quietly(settings: Settings, address: str, session_id: str) -> bool:
+    """End the session's operations while another error is on its way; say whether that worked."""
+    try:
+        _end(settings, address, session_id, _END_SECONDS)
+    except (StoreError, PySparkException) as refused:
+        logger.warning("the operations of session %s were not ended: %s", session_id, refused)
+        return False
+    return True
+
+
+def _explain(ended: BaseException, address: str) -> None:
+    """Raise a StoreError instead, when it was the server that went away."""
+    if isinstance(ended, PySparkException) and is_gone(ended):
+        raise StoreError(f"the Spark server at {_shown(address)} was restarted during the job: try again") from ended
+    if isinstance(ended, SparkConnectGrpcException) and ended.getGrpcStatusCode() is grpc.StatusCode.UNAVAILABLE:
+        raise StoreError(f"the Spark server at {_shown(address)} went away during the job: try again") from ended
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM and SIGINT raise in the main thread, once: a second one does not disturb the cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    seen = threading.Event()
+
+    def raise_once(number: int, frame: FrameType | None) -> None:
+        if seen.is_set():
+            return
+        seen.set()
+        handler = former[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        raise SystemExit(128 + number)
+
+    try:
+        for number in former:
+            signal.signal(number, raise_once)
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _shown(address: str) -> str:
+    return address.partition("/;")[0]

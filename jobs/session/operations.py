@@ -1,0 +1,76 @@
+"""Ending the operations of a session so that none of them can commit any more.
+
+The server runs each operation in a thread of its own. Interrupting cancels the Spark jobs and interrupts the thread,
+but what is past its last job goes on: a Delta commit under way is finished. GetStatus does not tell: an operation
+counts as cancelled as soon as the server has dropped it (its client released it, or stayed away for five minutes),
+however long its thread goes on. So the criterion here is the thread: the server names it by the operation's id, and
+the SQL function `reflect` lists the threads of the driver, where a query over literals is evaluated. Once no
+operation is running and no thread of one is left, the session is released, after which the server accepts nothing
+more under its id.
+"""
+
+import logging
+import re
+import time
+
+from pyspark.errors import PySparkException
+from pyspark.sql.connect.proto import GetStatusResponse
+from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+from jobs.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.2
+_RUNNING = GetStatusResponse.OperationStatus.OPERATION_STATE_RUNNING
+_GONE = ("INVALID_HANDLE.SESSION_NOT_FOUND", "INVALID_HANDLE.SESSION_CLOSED", "INVALID_HANDLE.SESSION_CHANGED")
+_THREADS = "SELECT reflect('java.lang.Thread', 'getAllStackTraces') AS threads FROM VALUES (1)"
+_THREAD = re.compile(r"SparkConnectExecuteThread_opId=([0-9a-f-]{36})")
+
+
+def end_operations(former: ConnectSession, observer: ConnectSession, timeout_seconds: float) -> None:
+    """Interrupt every operation of a session, wait until none can do anything more, and release the session.
+
+    Args:
+        former: a client of the session to end; another process may have another.
+        observer: a session of its own on the same server, to look at its threads with.
+        timeout_seconds: how long to wait; an interrupted operation usually ends within a second.
+
+    Raises:
+        StoreError: an operation is still at work after the timeout.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        while working := _working(former, observer):
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"Spark operations {', '.join(sorted(working))} still run {timeout_seconds:g} s after they were "
+                    "interrupted: wait for them, or restart the Spark server"
+                )
+            time.sleep(_LOOK_SECONDS)
+        former.client.release_session()
+    except PySparkException as refused:
+        if not is_gone(refused):
+            raise
+
+
+def is_gone(error: PySparkException) -> bool:
+    """Say whether an error means that the server does not know the session, or no longer."""
+    return error.getCondition() in _GONE
+
+
+def _working(former: ConnectSession, observer: ConnectSession) -> set[str]:
+    former.interruptAll()
+    # There is no public name for the GetStatus call yet.
+    statuses = former.client._get_operation_statuses().operation_statuses
+    running = {status.operation_id for status in statuses if status.state == _RUNNING}
+    return running | ({status.operation_id for status in statuses} & _threads(observer))
+
+
+def _threads(observer: ConnectSession) -> set[str]:
+    try:
+        rows = observer.sql(_THREADS).collect()
+    except PySparkException as refused:
+        logger.warning("this Spark server does not list its threads (%s): its word is taken", refused.getCondition())
+        return set()
+    return set(_THREAD.findall(rows[0].threads))

@@ -1,0 +1,41 @@
+"""Ending processes, and naming who has a port."""
+
+import contextlib
+import socket
+
+import psutil
+
+_GRACE_SECONDS = 15.0
+
+
+def end(process: psutil.Process, grace_seconds: float = _GRACE_SECONDS) -> None:
+    """End a process: SIGTERM, and SIGKILL when it still lives after the grace. Returns when it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+        try:
+            process.wait(grace_seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(grace_seconds)
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server can listen on a port of the loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do, so that connections which linger from the last one do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def port_holder(port: int) -> str:
+    """Name the process that listens on a port; other users' processes cannot be seen on every system."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return f"process {process.pid} ({process.name()})"
+    return "a process of another user"
