@@ -1,0 +1,168 @@
+"""Batches as records: creating each once, and reading them. Every function runs in the caller's transaction."""
+
+import itertools
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from jobs.catalog.definitions import BATCH_PATTERN, DatasetKind
+from jobs.catalog.records import Batch, BatchStatus, InputFile, differing_files
+from jobs.catalog.schema import BatchRow, DatasetRow
+from jobs.catalog.scope import Scope, shortened
+from jobs.errors import Conflict, InvalidRequest
+
+_ENDED_OR_NEW = (BatchStatus.NEW, BatchStatus.FAILED)
+
+
+def as_batch(row: BatchRow, already_active: bool = False) -> Batch:
+    """Copy a row into the record that callers get."""
+    values = {name: getattr(row, name) for name in Batch.model_fields if name != "already_active"}
+    return Batch.model_validate({**values, "already_active": already_active})
+
+
+def create(
+    scope: Scope,
+    dataset_id: str,
+    batch_id: str | None,
+    files: Sequence[InputFile],
+    at: datetime | None,
+    request: dict[str, Any],
+    run: str,
+) -> Batch:
+    """Create a batch, or return the one of that id when it is the same.
+
+    A batch that is NEW or FAILED takes the new request and instant; so a wrong option is mended by sending it again.
+
+    Raises:
+        NotFound: no such dataset.
+        InvalidRequest: the id breaks its pattern, two files have one name, `at` has no zone, or only export jobs write
+            the dataset.
+        Conflict: the id was used for other files, another dataset, or is under way or done with another instant.
+    """
+    if batch_id is not None and not re.fullmatch(BATCH_PATTERN, batch_id):
+        raise InvalidRequest(
+            f"batch id {shortened(batch_id)} is not allowed: 1 to 64 of the characters A-Z a-z 0-9 _ and -"
+        )
+    if at is not None and at.tzinfo is None:
+        raise InvalidRequest(f"ingestion instant {at.isoformat()} has no time zone; add Z or an offset")
+    # Locked so that two callers with one id do not both create it.
+    dataset = scope.dataset(dataset_id, lock=True)
+    _check(dataset, files)
+    known = scope.find_batch(batch_id) if batch_id is not None else None
+    if known is not None:
+        return _again(scope, known, dataset_id, files, at, request, run)
+    row = BatchRow(
+        sandbox=scope.sandbox,
+        id=batch_id or f"{scope.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        dataset_id=dataset_id,
+        status=BatchStatus.NEW,
+        requested_at=at,
+        files=_dumped(files),
+        request=request,
+        attempts=0,
+        session_id="",
+        engine="",
+        run=run,
+        in_profile=False,
+        created_at=scope.now,
+        updated_at=scope.now,
+    )
+    scope.session.add(row)
+    scope.record("batch", row.id, None, BatchStatus.NEW, run)
+    scope.session.flush()
+    return as_batch(row)
+
+
+def _check(dataset: DatasetRow, files: Sequence[InputFile]) -> None:
+    if dataset.kind == DatasetKind.PROFILES:
+        raise InvalidRequest(
+            f"dataset {dataset.id!r} is of kind profiles, which only export jobs write; ingest into another"
+        )
+    names = sorted(f.name for f in files)
+    for name, following in itertools.pairwise(names):
+        if name == following:
+            raise InvalidRequest(
+                f"two files of the batch are named {shortened(name)}; rows are ordered by file name, "
+                "so rename one or send it as a batch of its own"
+            )
+
+
+def _again(
+    scope: Scope,
+    row: BatchRow,
+    dataset_id: str,
+    files: Sequence[InputFile],
+    at: datetime | None,
+    request: dict[str, Any],
+    run: str,
+) -> Batch:
+    if row.dataset_id != dataset_id:
+        raise Conflict(
+            f"batch {row.id!r} belongs to dataset {row.dataset_id!r}, not {dataset_id!r}; give this one another id"
+        )
+    if differences := differing_files([InputFile.model_validate(f) for f in row.files], files):
+        raise Conflict(
+            f"batch {row.id!r} was created with other files: {'; '.join(differences[:5])}"
+            f"{f' and {len(differences) - 5} more' if len(differences) > 5 else ''}; give this one another id"
+        )
+    if row.status in _ENDED_OR_NEW:
+        _mend(scope, row, files, at, request, run)
+    elif at is not None and at != row.at:
+        raise Conflict(
+            f"batch {row.id!r} is {row.status} with the ingestion instant {_told(row.at)}, not {at.isoformat()}; "
+            "leave the instant out, or give this one another id"
+        )
+    return as_batch(row)
+
+
+def _mend(
+    scope: Scope, row: BatchRow, files: Sequence[InputFile], at: datetime | None, request: dict[str, Any], run: str
+) -> None:
+    wanted = {"files": _dumped(files), "requested_at": at, "request": request}
+    changed = [name for name, value in wanted.items() if getattr(row, name) != value]
+    if not changed:
+        return
+    for name in changed:
+        setattr(row, name, wanted[name])
+    row.updated_at = scope.now
+    scope.record("batch", row.id, row.status, row.status, run, f"sent again with other {', '.join(changed)}")
+    scope.session.flush()
+
+
+def _dumped(files: Sequence[InputFile]) -> list[dict[str, Any]]:
+    return [f.model_dump() for f in files]
+
+
+def _told(at: datetime | None) -> str:
+    return at.isoformat() if at else "none"
+
+
+def listed(scope: Scope, dataset_id: str | None, status: BatchStatus | None, limit: int | None) -> list[Batch]:
+    """List batches, the newest first."""
+    wanted = select(BatchRow).where(BatchRow.sandbox == scope.sandbox)
+    if dataset_id is not None:
+        scope.dataset(dataset_id)
+        wanted = wanted.where(BatchRow.dataset_id == dataset_id)
+    if status is not None:
+        wanted = wanted.where(BatchRow.status == status)
+    rows = scope.session.scalars(wanted.order_by(BatchRow.created_at.desc(), BatchRow.id.desc()).limit(limit))
+    return [as_batch(row) for row in rows]
+
+
+def active(scope: Scope, dataset_id: str, in_profile: bool) -> list[tuple[str, int]]:
+    """List (id, seq) of the ACTIVE batches, in order; with `in_profile` those that count in its Profile store now."""
+    dataset = scope.dataset(dataset_id)
+    wanted = select(BatchRow.id, BatchRow.seq).where(
+        BatchRow.sandbox == scope.sandbox, BatchRow.dataset_id == dataset_id, BatchRow.status == BatchStatus.ACTIVE
+    )
+    if in_profile:
+        wanted = wanted.where(
+            BatchRow.applied_from.is_not(None),
+            BatchRow.removed_by.is_(None),
+            BatchRow.generation == dataset.generation,
+        )
+    return [(batch_id, seq or 0) for batch_id, seq in scope.session.execute(wanted.order_by(BatchRow.seq))]

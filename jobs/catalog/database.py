@@ -1,0 +1,257 @@
+"""The catalog: one object for everything that is recorded, in one sandbox.
+
+Each method is one transaction. Spark jobs never open it: whoever runs a job reads what the job needs before, and writes
+what it returned after.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import URL, Engine, select
+from sqlalchemy.orm import Session
+
+from jobs.catalog import applying, attempts, batches, connection, registry
+from jobs.catalog.definitions import Definitions, Namespace
+from jobs.catalog.migrating import migrate
+from jobs.catalog.records import (
+    ApplyReport,
+    Attempt,
+    Batch,
+    BatchStatus,
+    DatasetRecord,
+    EnabledInterval,
+    Event,
+    InputFile,
+    Lease,
+)
+from jobs.catalog.schema import EventRow
+from jobs.catalog.scope import Scope, shortened
+from jobs.errors import InvalidRequest
+from jobs.settings import SANDBOX_PATTERN
+
+
+def utc_now() -> datetime:
+    """Return this machine's clock in UTC."""
+    return datetime.now(UTC)
+
+
+class Catalog:
+    """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
+
+    def __init__(self, engine: Engine, url: URL, sandbox: str, actor: str, clock: Callable[[], datetime]) -> None:
+        self.sandbox = sandbox
+        self.actor = actor
+        self._engine = engine
+        self._writing_engine = connection.writing(engine)
+        self._url = url
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, sandbox: str, actor: str, clock: Callable[[], datetime] = utc_now) -> Self:
+        """Open a catalog; a new one gets its tables, an old one its migrations.
+
+        Args:
+            url: SQLAlchemy URL, sqlite:///… or postgresql+psycopg://….
+            sandbox: everything is read and written in it.
+            actor: who changes things; noted with every change.
+            clock: where the instants of changes and leases come from.
+
+        Raises:
+            InvalidRequest: the URL or the sandbox's name breaks its rule.
+            StoreError: the database is away or cannot be written; the message has no password.
+        """
+        if not re.fullmatch(SANDBOX_PATTERN, sandbox):
+            raise InvalidRequest(
+                f"sandbox {shortened(sandbox)} is not allowed: 1 to 31 characters a-z 0-9 _, the first one a letter"
+            )
+        parsed = connection.parse_url(url)
+        engine = connection.connect(parsed)
+        migrate(engine, parsed)
+        return cls(engine, parsed, sandbox, actor, clock)
+
+    def close(self) -> None:
+        """Close the connections; using the catalog again opens new ones."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Scope]:
+        with connection.refusals(self._url), Session(self._engine) as session, session.begin():
+            yield self._scope(session)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Scope]:
+        with connection.refusals(self._url), Session(self._writing_engine) as session, session.begin():
+            yield self._scope(session)
+
+    def _scope(self, session: Session) -> Scope:
+        # Begun first: the wait for another writer is over when the clock is read.
+        session.connection()
+        return Scope(session, self.sandbox, self.actor, self._clock())
+
+    def apply(
+        self, definitions: Definitions, at: datetime | None = None, dry_run: bool = False, run: str = ""
+    ) -> ApplyReport:
+        """Create or change what the definitions declare: all of it, or nothing when one part is refused.
+
+        Does not remove what they leave out.
+
+        Args:
+            definitions: see `jobs.catalog.loading`.
+            at: instant that the changes carry; default: now.
+            dry_run: say the same, change nothing.
+            run: run that applies them, noted with every change.
+
+        Raises:
+            InvalidRequest: a dataset names a namespace that exists neither in the definitions nor here.
+            Conflict: a change would break what is ingested already; every such change is named with its reason.
+        """
+        with self._writing() as scope:
+            changes = applying.apply(replace(scope, now=at or scope.now), definitions, run)
+            if dry_run:
+                scope.session.rollback()
+        return ApplyReport(sandbox=self.sandbox, dry_run=dry_run, changes=tuple(changes))
+
+    def namespaces(self) -> list[Namespace]:
+        """List the namespaces by code."""
+        with self._reading() as scope:
+            return registry.namespaces(scope)
+
+    def dataset(self, dataset_id: str) -> DatasetRecord:
+        """Return a dataset.
+
+        Raises:
+            NotFound: the sandbox has no such dataset.
+        """
+        with self._reading() as scope:
+            return registry.dataset(scope, dataset_id)
+
+    def datasets(self) -> list[DatasetRecord]:
+        """List the datasets by id."""
+        with self._reading() as scope:
+            return registry.datasets(scope)
+
+    def datasets_of_all_sandboxes(self) -> dict[str, list[dict[str, str]]]:
+        """List id, name and kind of every dataset by sandbox: what a trigger form offers."""
+        with self._reading() as scope:
+            return registry.datasets_by_sandbox(scope)
+
+    def enabled_intervals(self, dataset_id: str) -> list[EnabledInterval]:
+        """List the spans in which a dataset was enabled for Profile, the oldest first."""
+        with self._reading() as scope:
+            return registry.enabled_intervals(scope, dataset_id)
+
+    def switch_generation(self, dataset_id: str, current: int, to: int, run: str = "") -> None:
+        """Let a dataset's Profile tables be those of another generation, by compare-and-set.
+
+        Raises:
+            Conflict: the dataset is at another generation than `current`.
+        """
+        with self._writing() as scope:
+            registry.switch_generation(scope, dataset_id, current, to, run)
+
+    def create_batch(
+        self,
+        dataset_id: str,
+        batch_id: str | None,
+        files: Sequence[InputFile],
+        at: datetime | None,
+        request: dict[str, Any],
+        run: str,
+    ) -> Batch:
+        """Create a batch, or return the one of that id when it is the same; see `batches.create` for the errors.
+
+        Args:
+            dataset_id: where its rows go.
+            batch_id: None gives it one, like 20261122T081500-1f00c0de.
+            files: what it holds; a batch id stands for their names and contents.
+            at: ingestion instant asked for; None: now, when the batch begins.
+            request: what was asked for, kept as it is.
+            run: run that creates it.
+        """
+        with self._writing() as scope:
+            return batches.create(scope, dataset_id, batch_id, files, at, request, run)
+
+    def begin_attempt(self, batch_id: str, attempt: Attempt, takes_over: str | None = None) -> Batch:
+        """Take the dataset's lease and bring the batch to PROCESSING; see `attempts.begin` for the errors.
+
+        Args:
+            batch_id: what to run.
+            attempt: who runs it.
+            takes_over: id of the former attempt, whose Spark session the caller has interrupted.
+
+        Returns:
+            the batch with its `seq` and `at`; or, with `already_active`, a finished one and its result: run nothing.
+        """
+        with self._writing() as scope:
+            return attempts.begin(scope, batch_id, attempt, takes_over)
+
+    def renew(self, attempt: Attempt) -> Lease:
+        """Let an attempt's lease run for another span from now; Conflict when it holds none any more."""
+        with self._writing() as scope:
+            return attempts.renew(scope, attempt)
+
+    def finish(self, batch_id: str, attempt: Attempt, result: dict[str, Any]) -> Batch:
+        """Make a batch ACTIVE with its result; Conflict when the attempt does not hold it any more."""
+        with self._writing() as scope:
+            return attempts.finish(scope, batch_id, attempt, result)
+
+    def fail(self, batch_id: str, attempt: Attempt, reason: str, final: bool) -> Batch:
+        """Note that an attempt failed, for good or until its retry; Conflict when it does not hold the batch any more.
+
+        Called after the attempt's Spark work is gone: with `final` the dataset is free at once.
+        """
+        with self._writing() as scope:
+            return attempts.fail(scope, batch_id, attempt, reason, final)
+
+    def leases(self) -> list[Lease]:
+        """List who holds which dataset, expired leases included."""
+        with self._reading() as scope:
+            return attempts.leases(scope)
+
+    def lease(self, dataset_id: str) -> Lease | None:
+        """Return who holds a dataset, expired or not; None when nobody does."""
+        return next((held for held in self.leases() if held.dataset_id == dataset_id), None)
+
+    def batch(self, batch_id: str) -> Batch:
+        """Return a batch; NotFound when the sandbox has none of that id."""
+        with self._reading() as scope:
+            return batches.as_batch(scope.batch(batch_id))
+
+    def batches(
+        self, dataset_id: str | None = None, status: BatchStatus | None = None, limit: int | None = None
+    ) -> list[Batch]:
+        """List batches, the newest first."""
+        with self._reading() as scope:
+            return batches.listed(scope, dataset_id, status, limit)
+
+    def active_batches(self, dataset_id: str) -> list[tuple[str, int]]:
+        """List (id, seq) of a dataset's ACTIVE batches in order: those that a reader of the lake counts."""
+        with self._reading() as scope:
+            return batches.active(scope, dataset_id, in_profile=False)
+
+    def profile_batches(self, dataset_id: str) -> list[tuple[str, int]]:
+        """List (id, seq) of the ACTIVE batches that count in the dataset's present generation of the Profile store."""
+        with self._reading() as scope:
+            return batches.active(scope, dataset_id, in_profile=True)
+
+    def history(self, kind: str, record_id: str) -> list[Event]:
+        """List every change of a record, the oldest first; kind is namespace, dataset or batch."""
+        with self._reading() as scope:
+            wanted = select(EventRow).where(
+                EventRow.sandbox == self.sandbox, EventRow.kind == kind, EventRow.record_id == record_id
+            )
+            rows = scope.session.scalars(wanted.order_by(EventRow.id))
+            return [Event.model_validate({name: getattr(row, name) for name in Event.model_fields}) for row in rows]
