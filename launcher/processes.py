@@ -1,0 +1,62 @@
+"""The processes of a platform, found by the mark in their environment.
+
+A mark finds what a list of pids cannot: the children of a supervisor that was killed, and of a worker that was.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from launcher.environment import COMPONENT_MARK, PLATFORM_MARK
+
+_ROUNDS = 5
+
+
+def marked(home: Path, component: str | None = None) -> list[psutil.Process]:
+    """Return the living processes of a platform, or of one component of it; this process is not among them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            env = process.environ()
+            if env.get(PLATFORM_MARK) == str(home) and component in (None, env.get(COMPONENT_MARK)):
+                found.append(process)
+    return found
+
+
+def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
+    """Ask processes to end, and kill those that did not within the grace."""
+    asked = list(processes)
+    for process in asked:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, living = psutil.wait_procs(asked, timeout=grace_seconds)
+    for process in living:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(living, timeout=grace_seconds)
+
+
+def stop_marked(home: Path, component: str | None = None, grace_seconds: float = 10) -> int:
+    """End every process of a platform or component, also those that come up meanwhile; returns how many there were."""
+    stopped: set[int] = set()
+    for _ in range(_ROUNDS):
+        if not (found := marked(home, component)):
+            break
+        stopped.update(process.pid for process in found)
+        stop(found, grace_seconds)
+    return len(stopped)
+
+
+def describe(process: psutil.Process | None) -> str:
+    """Name a process by pid and command."""
+    if process is None:
+        return "a process of another user"
+    with contextlib.suppress(psutil.Error):
+        command = " ".join(process.cmdline()) or process.name()
+        return f"process {process.pid} ({command[:120]})"
+    return f"process {process.pid}"
