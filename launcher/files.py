@@ -22,6 +22,6 @@ def write_json(path: Path, content: dict[str, Any], mode: int = 0o644) -> None:
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), mode)
-        json.dump(content, file, indent=2, sort_keys=True)
+        json.dump(content, file, indent=2)
         file.write("\n")
     beside.replace(path)

@@ -35,7 +35,7 @@ def up(ready: Ready) -> None:
     Raises:
         Refusal: a port is taken, or a part does not come up; the message says which and why.
     """
-    machine = ready.machine
+    machine, is_password_new = ready.machine, False
     with one_command(machine, _WAITING):
         if is_supervised(machine) and not _is_given_up(machine):
             record = read_record(machine)
@@ -48,10 +48,11 @@ def up(ready: Ready) -> None:
         else:
             _clear_away_former(machine)
             _refuse_busy_ports(machine)
+            is_password_new = write_airflow_passwords(machine, ready.secrets)
             _start_supervisor(ready)
             title = "Tessera is up."
         _wait_until_whole(machine, ready.secrets)
-    _announce(ready, title)
+    _announce(ready, title, is_password_new=is_password_new)
 
 
 def down(machine: Machine) -> None:
@@ -133,7 +134,6 @@ def _start_supervisor(ready: Ready) -> None:
     machine = ready.machine
     if taken := sorted(airflow_overrides()):
         warn(f"  From your environment, for Airflow: {', '.join(taken)}")
-    write_airflow_passwords(machine, ready.secrets)
     machine.logs.mkdir(parents=True, exist_ok=True)
     (machine.home / "platform.json").unlink(missing_ok=True)
     with (machine.logs / "supervisor.log").open("wb") as output:
@@ -242,12 +242,12 @@ def _until(is_true: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _announce(ready: Ready, title: str) -> None:
+def _announce(ready: Ready, title: str, *, is_password_new: bool) -> None:
     machine = ready.machine
     say()
     say(title)
     say(f"  Pages     {machine.url}")
-    shown = ready.secrets.admin_password if ready.are_secrets_new else "shown by ./run status"
+    shown = ready.secrets.admin_password if is_password_new else "as shown by ./run status"
     say(f"  User      admin, password {shown}")
     say(f"  Logs      {machine.logs}")
     if in_container():

@@ -30,8 +30,8 @@ class Secrets:
         return str(getattr(self, f"{user}_password"))
 
 
-def ensure_secrets(machine: Machine) -> tuple[Secrets, bool]:
-    """Return the secrets of this platform, and whether some were made just now.
+def ensure_secrets(machine: Machine) -> Secrets:
+    """Return the secrets of this platform, making those that are missing.
 
     What the file holds already stays, the entries of others included: the command line makes the engine's token when it
     comes first. Both write under one lock.
@@ -44,16 +44,22 @@ def ensure_secrets(machine: Machine) -> tuple[Secrets, bool]:
         content = {**asdict(_new_secrets()), **known}
         if content != known:
             write_json(path, content, mode=0o600)
-    return Secrets(**{field.name: str(content[field.name]) for field in fields(Secrets)}), content != known
+    return Secrets(**{field.name: str(content[field.name]) for field in fields(Secrets)})
 
 
-def write_airflow_passwords(machine: Machine, found: Secrets) -> None:
-    """Give Airflow its users' passwords in the form it reads; its own generated ones would be in its log."""
+def write_airflow_passwords(machine: Machine, found: Secrets) -> bool:
+    """Give Airflow its users' passwords in the form it reads; its own generated ones would be in its log.
+
+    Returns:
+        Whether they are new to it.
+    """
     machine.airflow_home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = machine.airflow_home / "passwords.json"
     wanted = {user: found.password(user) for user in USERS}
-    if read_json(path) != wanted:
+    is_new = read_json(path) != wanted
+    if is_new:
         write_json(path, dict(wanted), mode=0o600)
+    return is_new
 
 
 def _new_secrets() -> Secrets:

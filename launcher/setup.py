@@ -16,7 +16,6 @@ class Ready:
     machine: Machine
     java: Java
     secrets: Secrets
-    are_secrets_new: bool
 
 
 def set_up(machine: Machine) -> Ready:
@@ -28,5 +27,4 @@ def set_up(machine: Machine) -> Ready:
     ensure_packages(machine)
     java = ensure_java(machine)
     ensure_jars(machine, java)
-    secrets, are_new = ensure_secrets(machine)
-    return Ready(machine, java, secrets, are_new)
+    return Ready(machine, java, ensure_secrets(machine))

@@ -45,7 +45,7 @@ def _document(machine: Machine, record: PlatformRecord | None, *, is_well: bool)
         }
         for name, part in record.components.items()
     }
-    login = {"url": record.url, "user": "admin", "password": ensure_secrets(machine)[0].admin_password}
+    login = {"url": record.url, "user": "admin", "password": ensure_secrets(machine).admin_password}
     pids = {"supervisor": record.supervisor, "started_at": record.started_at}
     return {"up": True, "whole": is_well, "home": str(machine.home), **login, **pids, "components": parts}
 
@@ -61,6 +61,6 @@ def _show(machine: Machine, record: PlatformRecord, *, is_well: bool) -> None:
         age = f"{(datetime.now(UTC) - part.started).total_seconds() / 60:.0f} min" if part.started and part.pid else ""
         say(f"  {name:<15} {part.state:<9} {part.pid or '':>8}  {age:<9} {part.restarts}  {part.note}".rstrip())
     say(f"  Pages     {record.url}")
-    say(f"  User      admin, password {ensure_secrets(machine)[0].admin_password}")
+    say(f"  User      admin, password {ensure_secrets(machine).admin_password}")
     say(f"  Others    operator and viewer, passwords in {machine.home / 'secrets.json'}")
     say(f"  Logs      {machine.logs}")

@@ -1,4 +1,7 @@
-"""What a person sees while the launcher works: one line a step, with its duration."""
+"""What a person sees while the launcher works: one line a step, with its duration.
+
+Steps go to stderr: stdout is for the result, which may be one JSON document.
+"""
 
 import sys
 import time
@@ -20,10 +23,10 @@ def warn(text: str) -> None:
 def step(title: str) -> Iterator[None]:
     """Name a step when it starts and close its line with the seconds it took."""
     started = time.monotonic()
-    print(f"  {title} ... ", end="", flush=True)
+    print(f"  {title} ... ", end="", file=sys.stderr, flush=True)
     try:
         yield
     except BaseException:
-        say(f"failed after {time.monotonic() - started:.1f} s")
+        warn(f"failed after {time.monotonic() - started:.1f} s")
         raise
-    say(f"{time.monotonic() - started:.1f} s")
+    warn(f"{time.monotonic() - started:.1f} s")
