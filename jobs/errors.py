@@ -68,3 +68,9 @@ def known_here(value: str, known: Iterable[str], most: int = 10) -> str:
     nearest = difflib.get_close_matches(value, names, n=1)
     listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
     return f"did you mean {nearest[0]!r}? Known here: {listed}" if nearest else f"known here: {listed}"
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Quote a value for a message, at most `most` characters of it."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 2]}…{text[-1]}"

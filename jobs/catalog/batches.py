@@ -12,8 +12,8 @@ from sqlalchemy import select
 from jobs.catalog.definitions import BATCH_PATTERN, DatasetKind
 from jobs.catalog.records import Batch, BatchStatus, InputFile, differing_files
 from jobs.catalog.schema import BatchRow, DatasetRow
-from jobs.catalog.scope import Scope, shortened
-from jobs.errors import Conflict, InvalidRequest
+from jobs.catalog.scope import Scope
+from jobs.errors import Conflict, InvalidRequest, shortened
 
 _ENDED_OR_NEW = (BatchStatus.NEW, BatchStatus.FAILED)
 

@@ -30,8 +30,8 @@ from jobs.catalog.records import (
     Lease,
 )
 from jobs.catalog.schema import EventRow
-from jobs.catalog.scope import Scope, shortened
-from jobs.errors import InvalidRequest
+from jobs.catalog.scope import Scope
+from jobs.errors import InvalidRequest, shortened
 from jobs.settings import SANDBOX_PATTERN
 
 

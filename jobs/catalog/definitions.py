@@ -4,23 +4,49 @@ The same pydantic models check a definition file and a REST body; an unknown key
 leaf paths (`person.name.firstName` is one column of its tables); XDM's nested shape exists at the edges only.
 """
 
-import re
+import difflib
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from jobs.catalog.dataset_fields import (
+    CsvOptions,
+    DatasetField,
+    Definition,
+    FieldType,
+    IdentityDescriptor,
+    Path,
+    Text,
+)
+from jobs.catalog.tags import without_tags
+
+__all__ = [
+    "BATCH_PATTERN",
+    "DATASET_PATTERN",
+    "MAX_FIELDS",
+    "BatchId",
+    "CsvOptions",
+    "Dataset",
+    "DatasetField",
+    "DatasetId",
+    "DatasetKind",
+    "Definitions",
+    "FieldType",
+    "IdentityDescriptor",
+    "Namespace",
+    "NamespaceType",
+    "Path",
+]
 
 DATASET_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 BATCH_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+NAMESPACE_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
 MAX_FIELDS = 10_000  # fields per row, the guide's ingestion guardrail
-_SCALARS = "string|integer|long|double|boolean|date|timestamp"
-_DECIMAL = r"decimal\((\d{1,2}),(\d{1,2})\)"
-_TYPE = re.compile(rf"^(?:{_SCALARS}|{_DECIMAL})$")
-_NESTED_TYPE = re.compile(r"^(?:array<(?P<element>.+)>|map<string,(?P<value>.+)>)$")
 
 DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 BatchId = Annotated[str, StringConstraints(pattern=BATCH_PATTERN)]
-Path = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$", max_length=255)]
 
 
 class NamespaceType(StrEnum):
@@ -48,101 +74,49 @@ class DatasetKind(StrEnum):
     PROFILES = "profiles"
 
 
-class _Definition(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Namespace(_Definition):
+class Namespace(Definition):
     """A kind of identity. Codes are compared without case and shown as defined here; code and type never change."""
 
-    code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
+    code: Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN)]
     type: NamespaceType
-    name: str = ""
+    name: Text = ""
 
 
-def _known_type(declared: str) -> str:
-    compact = declared.replace(" ", "")
-    nested = _NESTED_TYPE.match(compact)
-    scalar = (nested.group("element") or nested.group("value")) if nested else compact
-    decimal = re.fullmatch(_DECIMAL, scalar)
-    if (
-        not _TYPE.match(scalar)
-        or (decimal and not 1 <= int(decimal[1]) <= 38)
-        or (decimal and int(decimal[2]) > int(decimal[1]))
-    ):
-        raise ValueError(
-            f"unknown type {declared!r}; one of {_SCALARS.replace('|', ', ')}, decimal(p,s) with s <= p <= 38, "
-            "array<T> and map<string,T> of these"
-        )
-    return compact
+def _known_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        nearest = difflib.get_close_matches(name, available_timezones(), n=1) or ["Asia/Seoul"]
+        raise ValueError(f"unknown time zone; write it as {nearest[0]}") from None
+    return name
 
 
-FieldType = Annotated[str, AfterValidator(_known_type)]
+Timezone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_timezone)]
 
 
-class IdentityDescriptor(_Definition):
-    """Marks a field as an identity of the row's person."""
+class Dataset(Definition):
+    """A dataset: its kind, its fields, and whether it feeds the Profile store.
 
-    namespace: str
-    primary: bool = False
-
-
-class DatasetField(_Definition):
-    """One leaf of a dataset."""
-
-    path: Path
-    type: FieldType
-    comment: str = ""
-    source: str | None = Field(
-        default=None, validation_alias=AliasChoices("from", "source"), serialization_alias="from"
-    )
-    identity: IdentityDescriptor | None = None
-    required: bool = False
-    enum: tuple[str, ...] = ()
-    pattern: str | None = None
-    format: Literal["email", "uri", "uuid", "date", "date-time"] | None = None
-    append: bool = False
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.identity and self.type != "string":
-            raise ValueError(f"identity field {self.path!r} has type {self.type!r}; an identity is a string")
-        if self.append and not self.type.startswith("array<"):
-            raise ValueError(f"field {self.path!r} of type {self.type!r} declares append; only an array can")
-        if self.pattern is not None:
-            re.compile(self.pattern)
-        return self
-
-    @property
-    def column(self) -> str:
-        """Name of the field in an input file: `from` if given, else its path."""
-        return self.source or self.path
-
-
-class CsvOptions(_Definition):
-    """How a dataset's CSV files are written."""
-
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
-    quote: Annotated[str, StringConstraints(min_length=1, max_length=1)] = '"'
-    encoding: str = "UTF-8"
-    null: str = ""
-    decimal_comma: bool = False
-
-
-class Dataset(_Definition):
-    """A dataset: its kind, its fields, and whether it feeds the Profile store."""
+    `tags` in the guide's spelling may stand for `enabled` and `upsert`. An enabled dataset without a primary identity
+    field takes it from each row's `identityMap`.
+    """
 
     id: DatasetId
-    name: str = ""
-    description: str = ""
+    name: Text = ""
+    description: Text = ""
     kind: DatasetKind
     enabled: bool = False
     upsert: bool = False
     ordering: Path | None = None
     ttl_days: int | None = Field(default=None, ge=1)
-    timezone: str = "UTC"
+    timezone: Timezone = "UTC"
     csv: CsvOptions = CsvOptions()
     fields: tuple[DatasetField, ...] = Field(default=(), max_length=MAX_FIELDS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_tags(cls, declared: Any) -> Any:
+        return without_tags(declared) if isinstance(declared, dict) and "tags" in declared else declared
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -167,10 +141,7 @@ def _check_paths(dataset: Dataset) -> None:
         if field.path.lower() in seen:
             raise ValueError(f"dataset {dataset.id!r}: path {field.path!r} is declared twice")
         seen[field.path.lower()] = field.path
-        if field.path in ("identityMap", "_unset"):
-            raise ValueError(
-                f"dataset {dataset.id!r}: path {field.path!r} is understood in every dataset; do not declare it"
-            )
+        _check_reserved(dataset, field.path)
     for path in seen.values():
         parts = path.split(".")
         for end in range(1, len(parts)):
@@ -180,6 +151,16 @@ def _check_paths(dataset: Dataset) -> None:
     if len(primaries) > 1:
         raise ValueError(
             f"dataset {dataset.id!r}: {len(primaries)} primary identities ({', '.join(primaries)}); declare one"
+        )
+
+
+def _check_reserved(dataset: Dataset, path: str) -> None:
+    first, _, rest = path.partition(".")
+    if first.lower() == "identitymap" or path == "_unset":
+        raise ValueError(f"dataset {dataset.id!r}: path {path!r} is understood in every dataset; do not declare it")
+    if path.startswith("_") and not rest and path != "_id":
+        raise ValueError(
+            f"dataset {dataset.id!r}: path {path!r} is reserved for the platform's own columns; begin it with a letter"
         )
 
 
@@ -203,12 +184,31 @@ def _check_kind(dataset: Dataset) -> None:
                 raise ValueError(f"dataset {dataset.id!r}: kind events needs the field {path!r} of type {wanted}")
     elif dataset.ttl_days is not None:
         raise ValueError(f"dataset {dataset.id!r}: ttl_days is for kind events")
-    if dataset.ordering is not None and dataset.field(dataset.ordering) is None:
-        raise ValueError(f"dataset {dataset.id!r}: ordering field {dataset.ordering!r} is not declared")
+    if dataset.ordering is not None:
+        ordering = dataset.field(dataset.ordering)
+        if ordering is None:
+            raise ValueError(f"dataset {dataset.id!r}: ordering field {dataset.ordering!r} is not declared")
+        if "<" in ordering.type:
+            raise ValueError(
+                f"dataset {dataset.id!r}: ordering field {dataset.ordering!r} is no scalar: {ordering.type}"
+            )
 
 
-class Definitions(_Definition):
+class Definitions(Definition):
     """Everything that one definition file declares."""
 
     namespaces: tuple[Namespace, ...] = ()
     datasets: tuple[Dataset, ...] = ()
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        for kind, names in (
+            ("namespace", [n.code for n in self.namespaces]),
+            ("dataset", [d.id for d in self.datasets]),
+        ):
+            seen: dict[str, str] = {}
+            for name in names:
+                if name.lower() in seen:
+                    raise ValueError(f"{kind} {name!r} is declared twice")
+                seen[name.lower()] = name
+        return self

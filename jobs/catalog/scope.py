@@ -7,7 +7,7 @@ from sqlalchemy import CursorResult, select
 from sqlalchemy.orm import Session
 
 from jobs.catalog.schema import BatchRow, DatasetRow, EventRow
-from jobs.errors import NotFound, known_here
+from jobs.errors import NotFound, known_here, shortened
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,6 @@ class Scope:
         if row is None:
             raise NotFound(f"no batch {shortened(batch_id)} in sandbox {self.sandbox!r}; `tessera batches` lists them")
         return row
-
-
-def shortened(value: object, most: int = 60) -> str:
-    """Quote a value for a message, at most `most` characters of it."""
-    text = repr(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def changed_rows(done: object) -> int:

@@ -1,0 +1,53 @@
+"""What the trigger forms offer: the names of the datasets, in a small file beside the catalog.
+
+DAG files read it every time they are parsed, so this module imports the standard library only and opens no database.
+A form shows what was applied last; whoever starts a run asks the catalog again.
+"""
+
+import fcntl
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+
+class _Datasets(Protocol):
+    def datasets_of_all_sandboxes(self) -> dict[str, list[dict[str, str]]]: ...
+
+
+def write_forms(home: Path, catalog: _Datasets) -> Path:
+    """Write down the datasets of all sandboxes; called after definitions were applied.
+
+    Two processes may do this at once: each reads the catalog while nobody else writes the file, so the last one to
+    write has seen what both applied.
+    """
+    folder = home / "forms"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        target = forms_file(home)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".tmp", delete=False) as written:
+            json.dump(catalog.datasets_of_all_sandboxes(), written, ensure_ascii=False, indent=1)
+            written.flush()
+            os.fsync(written.fileno())
+        Path(written.name).replace(target)
+    return target
+
+
+def forms_file(home: Path) -> Path:
+    """Return where the names are: {sandbox: [{id, name, kind}, ...]}."""
+    return home / "forms" / "datasets.json"
+
+
+def known_datasets(home: Path, sandbox: str | None = None) -> list[str]:
+    """List the ids of the datasets of one sandbox, or of all, in order; none before anything was applied.
+
+    A file that cannot be read gives none too: a form then takes any name, and a DAG never fails to parse for it.
+    """
+    try:
+        by_sandbox = json.loads(forms_file(home).read_text(encoding="utf-8"))
+        chosen = by_sandbox.values() if sandbox is None else [by_sandbox.get(sandbox, [])]
+        return sorted({entry["id"] for entries in chosen for entry in entries})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
