@@ -15,8 +15,8 @@ from launcher.environment import airflow_overrides, platform_environment
 from launcher.files import read_json
 from launcher.machine import CHECKOUT, VENV_PYTHON, Machine
 from launcher.ports import is_free, port_holder
-from launcher.processes import describe, marked, stop_marked
-from launcher.record import FAILED, RUNNING, PlatformRecord, is_supervised, one_command, read_record
+from launcher.processes import describe, is_alive, marked, stop_marked
+from launcher.record import FAILED, RUNNING, ComponentRecord, PlatformRecord, is_supervised, one_command, read_record
 from launcher.refusal import CONFLICT, Refusal
 from launcher.secrets_file import Secrets, write_airflow_passwords
 from launcher.setup import Ready
@@ -194,23 +194,28 @@ def _is_engine_well(machine: Machine, record: PlatformRecord) -> bool:
     part = record.components.get(ENGINE)
     if part is None:
         return True
-    return (
-        part.state == RUNNING
-        and bool(read_json(machine.home / "engine" / "server.json").get("ready"))
-        and health.takes_connections(machine.engine_port)
-    )
+    server = read_json(machine.home / "engine" / "server.json")
+    is_ready = bool(server.get("ready")) and is_alive(int(server["jvm_pid"]))
+    return _is_running(part) and is_ready and health.takes_connections(machine.engine_port)
 
 
 def _is_airflow_well(machine: Machine, record: PlatformRecord) -> bool:
+    if not all(_is_running(part) for name, part in record.components.items() if name != ENGINE):
+        return False
     beats = health.heartbeats(machine)
-    if beats is None or record.components[API_SERVER].state != RUNNING:
+    if beats is None:
         return False
     for name, beat in beats.items():
-        part = record.components[name]
+        started = record.components[name].started
         # A sign from before its start was the former process's.
-        if part.state != RUNNING or part.started is None or beat is None or beat < part.started:
+        if started is None or beat is None or beat < started:
             return False
     return True
+
+
+def _is_running(part: ComponentRecord) -> bool:
+    # The supervisor looks twice a second; the record may be older than a death.
+    return part.state == RUNNING and is_alive(part.pid)
 
 
 def _wait_for_dags(machine: Machine, secrets: Secrets) -> health.Dags | None:

@@ -28,6 +28,14 @@ def marked(home: Path, component: str | None = None) -> list[psutil.Process]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process lives; one that died and whose parent has not noticed yet does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
     """Ask processes to end, and kill those that did not within the grace."""
     asked = list(processes)

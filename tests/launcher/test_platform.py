@@ -1,0 +1,122 @@
+"""The platform as a user meets it: it comes up, survives the death of any of its processes, and goes down."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.launcher.running_platform import CHECKOUT, RunningPlatform, kill, wait_until
+
+# Also marked `spark`: without Java there is no platform.
+pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    home = Path(os.environ.get("TESSERA_HOME", CHECKOUT / ".tessera"))
+    running = RunningPlatform(tmp_path_factory.mktemp("platform 프로필"), home / "jars")
+    running.up()
+    yield running
+    running.run("down")
+
+
+def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -> None:
+    before = platform.status()
+    again = platform.run("up")
+    assert again.returncode == 0
+    assert "was up already" in again.stdout
+    assert platform.status()["components"] == before["components"]
+
+
+def test_the_password_is_printed_by_status(platform: RunningPlatform) -> None:
+    assert platform.status()["password"] in platform.run("status").stdout
+
+
+def test_no_dag_is_paused(platform: RunningPlatform) -> None:
+    assert platform.paused_dags() == []
+
+
+def test_a_busy_port_is_named_with_its_holder(platform: RunningPlatform, tmp_path: Path) -> None:
+    other = RunningPlatform(tmp_path, platform.home / "jars")
+    other.env["TESSERA_PORT"] = str(platform.port)
+    refused = other.run("up")
+    assert refused.returncode == 4
+    assert f"port {platform.port}" in refused.stdout
+    assert f"process {platform.pid('api-server')}" in refused.stdout
+    assert other.processes() == []
+
+
+@pytest.mark.parametrize("component", ["api-server", "dag-processor", "triggerer", "engine"])
+def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningPlatform, component: str) -> None:
+    run_id = f"while-{component}-dies"
+    platform.hold_run(run_id)
+    victim = platform.pid(component)
+    kill(victim)
+    platform.up()
+    assert platform.pid(component) != victim
+    assert platform.status()["whole"]
+    platform.let_go(run_id)
+    assert platform.end_of(run_id) == ("success", 1)
+
+
+def test_a_killed_spark_server_comes_back(platform: RunningPlatform) -> None:
+    engine = psutil.Process(platform.pid("engine"))
+    jvm = next(child for child in engine.children() if "java" in child.name())
+    kill(jvm.pid)
+    jvm.wait(10)
+    platform.up()
+    assert platform.status()["whole"]
+    assert psutil.Process(platform.pid("engine")).children()[0].pid != jvm.pid
+
+
+def test_a_killed_scheduler_comes_back_and_its_run_is_retried(platform: RunningPlatform) -> None:
+    task = platform.hold_run("while-scheduler-dies")
+    kill(platform.pid("scheduler"))
+    platform.up()
+    assert platform.status()["whole"]
+    assert platform.end_of("while-scheduler-dies") == ("success", 2)
+    assert not psutil.pid_exists(task)
+
+
+def test_a_worker_killed_in_the_middle_of_a_run_has_its_run_retried(platform: RunningPlatform) -> None:
+    task = platform.hold_run("while-worker-dies")
+    worker = psutil.Process(task).parent()
+    assert worker is not None
+    kill(worker.pid)
+    platform.up()
+    assert platform.end_of("while-worker-dies") == ("success", 2)
+    assert not psutil.pid_exists(task)
+
+
+def test_killed_idle_workers_do_not_hold_up_the_next_run(platform: RunningPlatform) -> None:
+    scheduler = platform.pid("scheduler")
+    for worker in platform.workers():
+        kill(worker.pid)
+    wait_until(lambda: platform.pid("scheduler") not in (0, scheduler), 60, "a new scheduler")
+    platform.up()
+    platform.hold_run("after-workers-died")
+    platform.let_go("after-workers-died")
+    assert platform.end_of("after-workers-died") == ("success", 1)
+
+
+def test_after_the_supervisor_was_killed_up_starts_anew_and_the_run_is_retried(platform: RunningPlatform) -> None:
+    task = platform.hold_run("while-supervisor-dies")
+    former = {process.pid for process in platform.processes()}
+    kill(platform.status()["supervisor"])
+    platform.up()
+    assert platform.status()["whole"]
+    assert former.isdisjoint(process.pid for process in platform.processes())
+    assert not psutil.pid_exists(task)
+    assert platform.end_of("while-supervisor-dies") == ("success", 2)
+
+
+def test_down_leaves_no_process_also_in_the_middle_of_a_run(platform: RunningPlatform) -> None:
+    platform.hold_run("while-going-down")
+    done = platform.run("down")
+    assert done.returncode == 0, done.stdout
+    assert platform.processes() == []
+    assert platform.run("status").returncode == 1
+    platform.up()
+    assert platform.end_of("while-going-down") == ("success", 2)
