@@ -1,9 +1,9 @@
 """Batches as records: creating each once, and reading them. Every function runs in the caller's transaction."""
 
-import itertools
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +11,11 @@ from sqlalchemy import select
 
 from jobs.catalog.definitions import BATCH_PATTERN, DatasetKind
 from jobs.catalog.records import Batch, BatchStatus, InputFile, differing_files
-from jobs.catalog.schema import BatchRow, DatasetRow
+from jobs.catalog.schema import BatchRow
 from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, InvalidRequest, shortened
 
-_ENDED_OR_NEW = (BatchStatus.NEW, BatchStatus.FAILED)
+_NOT_UNDER_WAY = (BatchStatus.NEW, BatchStatus.FAILED)
 
 
 def as_batch(row: BatchRow, already_active: bool = False) -> Batch:
@@ -24,121 +24,102 @@ def as_batch(row: BatchRow, already_active: bool = False) -> Batch:
     return Batch.model_validate({**values, "already_active": already_active})
 
 
-def create(
-    scope: Scope,
-    dataset_id: str,
-    batch_id: str | None,
-    files: Sequence[InputFile],
-    at: datetime | None,
-    request: dict[str, Any],
-    run: str,
-) -> Batch:
+@dataclass(frozen=True)
+class Sent:
+    """What a caller asks to be ingested; the fields are those of `Catalog.create_batch`."""
+
+    dataset_id: str
+    batch_id: str | None
+    files: Sequence[InputFile]
+    at: datetime | None
+    request: dict[str, Any]
+    run: str
+
+
+def create(scope: Scope, sent: Sent) -> Batch:
     """Create a batch, or return the one of that id when it is the same.
 
     A batch that is NEW or FAILED takes the new request and instant; so a wrong option is mended by sending it again.
 
     Raises:
         NotFound: no such dataset.
-        InvalidRequest: the id breaks its pattern, two files have one name, `at` has no zone, or only export jobs write
-            the dataset.
-        Conflict: the id was used for other files, another dataset, or is under way or done with another instant.
+        InvalidRequest: the id breaks its pattern, `at` has no zone, or only export jobs write the dataset.
+        Conflict: the id was used for other files or another dataset, or is under way or done with another instant.
     """
-    if batch_id is not None and not re.fullmatch(BATCH_PATTERN, batch_id):
-        raise InvalidRequest(
-            f"batch id {shortened(batch_id)} is not allowed: 1 to 64 of the characters A-Z a-z 0-9 _ and -"
-        )
-    if at is not None and at.tzinfo is None:
-        raise InvalidRequest(f"ingestion instant {at.isoformat()} has no time zone; add Z or an offset")
+    _check(sent)
     # Locked so that two callers with one id do not both create it.
-    dataset = scope.dataset(dataset_id, lock=True)
-    _check(dataset, files)
-    known = scope.find_batch(batch_id) if batch_id is not None else None
+    dataset = scope.dataset(sent.dataset_id, lock=True)
+    if dataset.kind == DatasetKind.PROFILES:
+        raise InvalidRequest(f"dataset {dataset.id!r} is of kind profiles; only export jobs write it")
+    known = scope.find_batch(sent.batch_id) if sent.batch_id is not None else None
     if known is not None:
-        return _again(scope, known, dataset_id, files, at, request, run)
+        return _again(scope, known, sent)
     row = BatchRow(
         sandbox=scope.sandbox,
-        id=batch_id or f"{scope.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
-        dataset_id=dataset_id,
+        id=sent.batch_id or f"{scope.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        dataset_id=dataset.id,
         status=BatchStatus.NEW,
-        requested_at=at,
-        files=_dumped(files),
-        request=request,
+        requested_at=sent.at,
+        files=_dumped(sent.files),
+        request=sent.request,
         attempts=0,
         session_id="",
         engine="",
-        run=run,
+        run=sent.run,
         in_profile=False,
         created_at=scope.now,
         updated_at=scope.now,
     )
     scope.session.add(row)
-    scope.record("batch", row.id, None, BatchStatus.NEW, run)
+    scope.record("batch", row.id, None, BatchStatus.NEW, sent.run)
     scope.session.flush()
     return as_batch(row)
 
 
-def _check(dataset: DatasetRow, files: Sequence[InputFile]) -> None:
-    if dataset.kind == DatasetKind.PROFILES:
+def _check(sent: Sent) -> None:
+    if sent.batch_id is not None and not re.fullmatch(BATCH_PATTERN, sent.batch_id):
         raise InvalidRequest(
-            f"dataset {dataset.id!r} is of kind profiles, which only export jobs write; ingest into another"
+            f"batch id {shortened(sent.batch_id)} is not allowed: 1 to 64 of the characters A-Z a-z 0-9 _ and -"
         )
-    names = sorted(f.name for f in files)
-    for name, following in itertools.pairwise(names):
-        if name == following:
-            raise InvalidRequest(
-                f"two files of the batch are named {shortened(name)}; rows are ordered by file name, "
-                "so rename one or send it as a batch of its own"
-            )
+    if sent.at is not None and sent.at.tzinfo is None:
+        raise InvalidRequest(f"ingestion instant {sent.at.isoformat()} has no time zone; add Z or an offset")
 
 
-def _again(
-    scope: Scope,
-    row: BatchRow,
-    dataset_id: str,
-    files: Sequence[InputFile],
-    at: datetime | None,
-    request: dict[str, Any],
-    run: str,
-) -> Batch:
-    if row.dataset_id != dataset_id:
+def _again(scope: Scope, row: BatchRow, sent: Sent) -> Batch:
+    if row.dataset_id != sent.dataset_id:
         raise Conflict(
-            f"batch {row.id!r} belongs to dataset {row.dataset_id!r}, not {dataset_id!r}; give this one another id"
+            f"batch {row.id!r} belongs to dataset {row.dataset_id!r}, not {sent.dataset_id!r}; give this one another id"
         )
-    if differences := differing_files([InputFile.model_validate(f) for f in row.files], files):
+    if differences := differing_files([InputFile.model_validate(f) for f in row.files], sent.files):
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise Conflict(
-            f"batch {row.id!r} was created with other files: {'; '.join(differences[:5])}"
-            f"{f' and {len(differences) - 5} more' if len(differences) > 5 else ''}; give this one another id"
+            f"batch {row.id!r} was created with other files: {'; '.join(differences[:5])}{more}; "
+            "give this one another id"
         )
-    if row.status in _ENDED_OR_NEW:
-        _mend(scope, row, files, at, request, run)
-    elif at is not None and at != row.at:
+    if row.status in _NOT_UNDER_WAY:
+        _mend(scope, row, sent)
+    elif sent.at is not None and sent.at != row.at:
         raise Conflict(
-            f"batch {row.id!r} is {row.status} with the ingestion instant {_told(row.at)}, not {at.isoformat()}; "
-            "leave the instant out, or give this one another id"
+            f"batch {row.id!r} is {row.status} with the ingestion instant {row.at and row.at.isoformat()}, not "
+            f"{sent.at.isoformat()}; leave the instant out, or give this one another id"
         )
     return as_batch(row)
 
 
-def _mend(
-    scope: Scope, row: BatchRow, files: Sequence[InputFile], at: datetime | None, request: dict[str, Any], run: str
-) -> None:
-    wanted = {"files": _dumped(files), "requested_at": at, "request": request}
+def _mend(scope: Scope, row: BatchRow, sent: Sent) -> None:
+    wanted = {"files": _dumped(sent.files), "requested_at": sent.at, "request": sent.request}
     changed = [name for name, value in wanted.items() if getattr(row, name) != value]
     if not changed:
         return
     for name in changed:
         setattr(row, name, wanted[name])
     row.updated_at = scope.now
-    scope.record("batch", row.id, row.status, row.status, run, f"sent again with other {', '.join(changed)}")
+    scope.record("batch", row.id, row.status, row.status, sent.run, f"sent again with other {', '.join(changed)}")
     scope.session.flush()
 
 
 def _dumped(files: Sequence[InputFile]) -> list[dict[str, Any]]:
     return [f.model_dump() for f in files]
-
-
-def _told(at: datetime | None) -> str:
-    return at.isoformat() if at else "none"
 
 
 def listed(scope: Scope, dataset_id: str | None, status: BatchStatus | None, limit: int | None) -> list[Batch]:

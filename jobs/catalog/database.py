@@ -31,7 +31,7 @@ from jobs.catalog.records import (
 )
 from jobs.catalog.schema import EventRow
 from jobs.catalog.scope import Scope
-from jobs.errors import InvalidRequest, shortened
+from jobs.errors import InvalidRequest, TesseraError, shortened
 from jobs.settings import SANDBOX_PATTERN
 
 
@@ -71,7 +71,11 @@ class Catalog:
             )
         parsed = connection.parse_url(url)
         engine = connection.connect(parsed)
-        migrate(engine, parsed)
+        try:
+            migrate(engine, parsed)
+        except TesseraError:
+            engine.dispose()
+            raise
         return cls(engine, parsed, sandbox, actor, clock)
 
     def close(self) -> None:
@@ -118,6 +122,8 @@ class Catalog:
             InvalidRequest: a dataset names a namespace that exists neither in the definitions nor here.
             Conflict: a change would break what is ingested already; every such change is named with its reason.
         """
+        if at is not None and at.tzinfo is None:
+            raise InvalidRequest(f"instant {at.isoformat()} has no time zone; add Z or an offset")
         with self._writing() as scope:
             changes = applying.apply(replace(scope, now=at or scope.now), definitions, run)
             if dry_run:
@@ -178,11 +184,11 @@ class Catalog:
             batch_id: None gives it one, like 20261122T081500-1f00c0de.
             files: what it holds; a batch id stands for their names and contents.
             at: ingestion instant asked for; None: now, when the batch begins.
-            request: what was asked for, kept as it is.
+            request: what was asked for, kept as it is; a JSON document.
             run: run that creates it.
         """
         with self._writing() as scope:
-            return batches.create(scope, dataset_id, batch_id, files, at, request, run)
+            return batches.create(scope, batches.Sent(dataset_id, batch_id, files, at, request, run))
 
     def begin_attempt(self, batch_id: str, attempt: Attempt, takes_over: str | None = None) -> Batch:
         """Take the dataset's lease and bring the batch to PROCESSING; see `attempts.begin` for the errors.

@@ -10,6 +10,7 @@ NEW ──begin──► PROCESSING ──finish──► ACTIVE
 ```
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -207,21 +208,23 @@ class StaleAttempt(Conflict):
 
 def differing_files(known: Sequence[InputFile], given: Sequence[InputFile]) -> list[str]:
     """Say what differs between two sets of files, by name and content; empty when nothing does."""
-    before, now = {f.name: f for f in known}, {f.name: f for f in given}
-    found = [f"{name} is missing" for name in sorted(before.keys() - now.keys())]
-    found += [f"{name} is new" for name in sorted(now.keys() - before.keys())]
-    found += [
-        _content(before[n], now[n]) for n in sorted(before.keys() & now.keys()) if before[n].content != now[n].content
-    ]
-    if not found and len(known) != len(given):
-        found = [f"{len(given)} files in place of {len(known)}"]
-    return found
+    gone = Counter(f.content for f in known) - Counter(f.content for f in given)
+    new = Counter(f.content for f in given) - Counter(f.content for f in known)
+    told = []
+    for content in sorted(gone.elements()):
+        other = next((c for c in sorted(new) if c[0] == content[0]), None)
+        if other is None:
+            told.append(f"{content[0]} is missing")
+        else:
+            told.append(_other_content(content, other))
+            new -= Counter([other])
+    return told + [f"{name} is new" for name, _, _ in sorted(new.elements())]
 
 
-def _content(before: InputFile, now: InputFile) -> str:
-    if before.size_bytes != now.size_bytes:
-        return f"{now.name} has {now.size_bytes} bytes in place of {before.size_bytes}"
-    return f"{now.name} has other content (sha-256 {now.digest[:12]}… in place of {before.digest[:12]}…)"
+def _other_content(before: tuple[str, int, str], now: tuple[str, int, str]) -> str:
+    if before[1] != now[1]:
+        return f"{now[0]} has {now[1]} bytes in place of {before[1]}"
+    return f"{now[0]} has other bytes (sha-256 {now[2][:12] or 'unknown'}, before {before[2][:12] or 'unknown'})"
 
 
 def _instant(at: datetime) -> str:
