@@ -10,7 +10,6 @@ rows.
 """
 
 import re
-import uuid
 from collections.abc import Mapping
 from typing import Self
 
@@ -19,6 +18,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.errors import Conflict, NotFound, StoreError
+from jobs.lake.commits import CommitInfo as CommitInfo, Written as Written  # part of this module, too
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
 
 BATCH = "_batch"
@@ -100,35 +100,6 @@ class Table(_Model):
             {"delta.dataSkippingStatsColumns": ",".join(kept)} if kept else {"delta.dataSkippingNumIndexedCols": "0"}
         )
         return _PROPERTIES | statistics | dict(self.properties)
-
-
-class CommitInfo(_Model):
-    """Who makes a commit; found again in the table's history as `userMetadata`."""
-
-    job: str
-    batch: str = ""
-    attempt: str = ""
-    run: str = ""
-
-    def user_metadata(self) -> str:
-        """Return the JSON text of one write; each call makes another one, so that a write finds its own commit."""
-        return CommitText(**self.model_dump(), write=uuid.uuid4().hex).model_dump_json()
-
-
-class CommitText(CommitInfo):
-    """The JSON document in a table's history."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    write: str
-
-
-class Written(_Model):
-    """What a commit did: rows, files and bytes added, and the table's version that it made."""
-
-    rows: int
-    files: int
-    bytes: int
-    version: int
 
 
 def canonical_type(declared: str) -> str:
