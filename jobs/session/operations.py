@@ -1,17 +1,21 @@
 """Ending the operations of a session so that none of them can commit any more.
 
 The server runs each operation in a thread of its own. Interrupting cancels the Spark jobs and interrupts the thread,
-but what is past its last job goes on: a Delta commit under way is finished. GetStatus does not tell: an operation
-counts as cancelled as soon as the server has dropped it (its client released it, or stayed away for five minutes),
-however long its thread goes on. So the criterion here is the thread: the server names it by the operation's id, and
-the SQL function `reflect` lists the threads of the driver, where a query over literals is evaluated. Once no
-operation is running and no thread of one is left, the session is released, after which the server accepts nothing
-more under its id.
+but what is past its last job goes on: a Delta commit under way is finished. GetStatus does not tell when that is
+over: an operation counts as cancelled as soon as the server has dropped it (its client released it, or stayed away
+for five minutes), however long its thread goes on; and an operation that was dropped and interrupted at the same
+moment counts as running for ever (2 of 6 clients that were interrupted from the keyboard).
+
+So the criterion is the thread: the server names it by the operation's id, and the SQL function `reflect` lists the
+threads of the driver, where a query over literals is evaluated. An operation that was interrupted and has no thread
+will never do anything more: it has ended, or it was interrupted before it began and then never begins. Once none is
+left, the session is released, after which the server accepts nothing more under its id.
 """
 
 import logging
 import re
 import time
+from collections.abc import Iterable
 
 from pyspark.errors import PySparkException
 from pyspark.sql.connect.proto import GetStatusResponse
@@ -22,7 +26,7 @@ from jobs.errors import StoreError
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
-_RUNNING = GetStatusResponse.OperationStatus.OPERATION_STATE_RUNNING
+_Status = GetStatusResponse.OperationStatus
 _GONE = ("INVALID_HANDLE.SESSION_NOT_FOUND", "INVALID_HANDLE.SESSION_CLOSED", "INVALID_HANDLE.SESSION_CHANGED")
 _THREADS = "SELECT reflect('java.lang.Thread', 'getAllStackTraces') AS threads FROM VALUES (1)"
 _THREAD = re.compile(r"SparkConnectExecuteThread_opId=([0-9a-f-]{36})")
@@ -40,13 +44,21 @@ def end_operations(former: ConnectSession, observer: ConnectSession, timeout_sec
         StoreError: an operation is still at work after the timeout.
     """
     deadline = time.monotonic() + timeout_seconds
+    interrupted: set[str] = set()
     try:
-        while working := _working(former, observer):
+        while True:
+            former.interruptAll()
+            # There is no public name for the GetStatus call yet.
+            statuses = former.client._get_operation_statuses().operation_statuses
+            working = _working(statuses, interrupted, _threads(observer))
+            if not working:
+                break
             if time.monotonic() > deadline:
                 raise StoreError(
                     f"Spark operations {', '.join(sorted(working))} still run {timeout_seconds:g} s after they were "
                     "interrupted: wait for them, or restart the Spark server"
                 )
+            interrupted = {status.operation_id for status in statuses}
             time.sleep(_LOOK_SECONDS)
         former.client.release_session()
     except PySparkException as refused:
@@ -59,18 +71,19 @@ def is_gone(error: PySparkException) -> bool:
     return error.getCondition() in _GONE
 
 
-def _working(former: ConnectSession, observer: ConnectSession) -> set[str]:
-    former.interruptAll()
-    # There is no public name for the GetStatus call yet.
-    statuses = former.client._get_operation_statuses().operation_statuses
-    running = {status.operation_id for status in statuses if status.state == _RUNNING}
-    return running | ({status.operation_id for status in statuses} & _threads(observer))
+def _working(statuses: Iterable[_Status], interrupted: set[str], threads: set[str] | None) -> set[str]:
+    running = {status.operation_id for status in statuses if status.state == _Status.OPERATION_STATE_RUNNING}
+    if threads is None:
+        return running
+    return ({status.operation_id for status in statuses} & threads) | (running - interrupted)
 
 
-def _threads(observer: ConnectSession) -> set[str]:
+def _threads(observer: ConnectSession) -> set[str] | None:
     try:
         rows = observer.sql(_THREADS).collect()
     except PySparkException as refused:
+        if is_gone(refused):
+            raise
         logger.warning("this Spark server does not list its threads (%s): its word is taken", refused.getCondition())
-        return set()
+        return None
     return set(_THREAD.findall(rows[0].threads))
