@@ -81,12 +81,12 @@ def finish(scope: Scope, batch_id: str, attempt: Attempt, result: dict[str, Any]
     Raises:
         Conflict: the attempt does not hold the dataset for this batch.
     """
-    if _ended_by(scope, batch_id, attempt, BatchStatus.ACTIVE):
-        return as_batch(scope.batch(batch_id))
-    lease = _held(scope, attempt, batch_id)
+    dataset = scope.dataset(scope.batch(batch_id).dataset_id, lock=True)
     row = scope.batch(batch_id)
-    generation = scope.dataset(row.dataset_id).generation
-    applied = scope.now if row.in_profile and row.generation == generation else None
+    if row.status == BatchStatus.ACTIVE and row.attempt == attempt.id:
+        return as_batch(row)
+    lease = _held(scope, attempt, batch_id)
+    applied = scope.now if row.in_profile and row.generation == dataset.generation else None
     _move(scope, row, BatchStatus.PROCESSING, BatchStatus.ACTIVE, result=result, reason=None, applied_from=applied)
     scope.session.delete(lease)
     scope.record("batch", batch_id, BatchStatus.PROCESSING, BatchStatus.ACTIVE, attempt.run, f"attempt {attempt.id}")
@@ -102,11 +102,13 @@ def fail(scope: Scope, batch_id: str, attempt: Attempt, reason: str, final: bool
     Raises:
         Conflict: the attempt does not hold the dataset for this batch.
     """
-    if _ended_by(scope, batch_id, attempt, BatchStatus.FAILED):
-        return as_batch(scope.batch(batch_id))
-    lease = _held(scope, attempt, batch_id)
+    scope.dataset(scope.batch(batch_id).dataset_id, lock=True)
     row = scope.batch(batch_id)
-    reason = reason[:_REASON_CHARACTERS]
+    if row.status == BatchStatus.FAILED and row.attempt == attempt.id:
+        return as_batch(row)
+    lease = _held(scope, attempt, batch_id)
+    # PostgreSQL takes no zero in a text, neither database half a character of a file name that is not UTF-8.
+    reason = reason.replace("\0", "").encode(errors="replace").decode()[:_REASON_CHARACTERS]
     after = BatchStatus.FAILED if final else BatchStatus.PROCESSING
     _move(scope, row, BatchStatus.PROCESSING, after, reason=reason)
     if final:
@@ -247,9 +249,3 @@ def _lost(scope: Scope, attempt: Attempt, batch_id: str | None) -> str:
         f"attempt {attempt.id!r} does not hold dataset {row.dataset_id!r} for batch {batch_id!r}: the batch is "
         f"{row.status} (last attempt {row.attempt!r}), the dataset is {held}; stop this attempt's work"
     )
-
-
-def _ended_by(scope: Scope, batch_id: str, attempt: Attempt, status: BatchStatus) -> bool:
-    """Say whether this attempt has already ended the batch so: the caller did not hear the first answer."""
-    row = scope.batch(batch_id)
-    return row.status == status and row.attempt == attempt.id
