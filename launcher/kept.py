@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 
 from launcher.command import last_lines
-from launcher.components import Component
+from launcher.components import SCHEDULER, Component
 from launcher.environment import COMPONENT_MARK
 from launcher.machine import Machine
-from launcher.processes import stop_marked
+from launcher.processes import stop_marked, stop_tasks
 from launcher.record import FAILED, RUNNING, WAITING, ComponentRecord
 from launcher.steps import say
 
@@ -92,6 +92,8 @@ class Kept:
 
     def _clear_away(self, how: str) -> None:
         say(f"{datetime.now(UTC):%H:%M:%S} {self.component.name} {how}; ending what is left of it")
+        if self.component.name == SCHEDULER:
+            stop_tasks(self._machine.home)
         stop_marked(self._machine.home, self.component.name)
         if self._process is not None:
             self._process.wait()

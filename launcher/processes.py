@@ -5,14 +5,18 @@ A mark finds what a list of pids cannot: the children of a supervisor that was k
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
+from launcher.components import SCHEDULER
 from launcher.environment import COMPONENT_MARK, PLATFORM_MARK
 
 _ROUNDS = 5
+_TASK_GRACE_SECONDS = 6.0
+_REPORT_SECONDS = 2.0
 
 
 def marked(home: Path, component: str | None = None) -> list[psutil.Process]:
@@ -47,6 +51,23 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(living, timeout=grace_seconds)
+
+
+def stop_tasks(home: Path) -> None:
+    """End the tasks that Airflow's workers run, and only them, so that the workers still report how they ended.
+
+    Then a task is retried, or failed, at once; one that vanishes together with its worker is missed only when it has been
+    silent for a while.
+    """
+    tasks = []
+    for process in marked(home, SCHEDULER):
+        with contextlib.suppress(OSError):
+            # Every component is a session of its own, and within it every task is a process group of its own.
+            if os.getpgid(process.pid) != os.getsid(process.pid):
+                tasks.append(process)
+    if tasks:
+        stop(tasks, _TASK_GRACE_SECONDS)
+        time.sleep(_REPORT_SECONDS)
 
 
 def stop_marked(home: Path, component: str | None = None, grace_seconds: float = 10) -> int:

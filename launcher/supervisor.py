@@ -23,7 +23,7 @@ from launcher.environment import COMPONENT_MARK
 from launcher.files import read_json, write_json
 from launcher.kept import Kept, WorkerWatch
 from launcher.machine import Machine, this_machine
-from launcher.processes import marked, stop, stop_marked
+from launcher.processes import marked, stop, stop_marked, stop_tasks
 from launcher.record import RUNNING, PlatformRecord, be_supervisor, write_record
 from launcher.refusal import Refusal
 from launcher.steps import say, warn
@@ -132,6 +132,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         say(f"{datetime.now(UTC):%H:%M:%S} stopping")
+        stop_tasks(self._machine.home)
         names = {kept.component.name: kept.component.stop_order for kept in self._kept}
         for order, grace_seconds in _STOP_SECONDS.items():
             stop(
