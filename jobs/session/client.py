@@ -7,13 +7,10 @@ with the former attempt's id before anything else.
 
 import contextlib
 import logging
-import signal
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import cast
 from urllib.parse import quote, urlparse
 
@@ -31,6 +28,8 @@ from jobs.session.operations import end_operations, is_gone
 from jobs.session.secret import TOKEN_VARIABLE, engine_token
 from jobs.session.server import ensure_running
 from jobs.session.server_state import be_client, read_state, takes_connections
+from jobs.session.signals import signals_raise
+from jobs.session.submit import end_submitted
 from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterato
         session = _connect(settings, address, session_id)
         try:
             _greet(session, address)
-            with _signals_raise():
+            with signals_raise():
                 try:
                     yield cast(SparkSession, session)
                 except BaseException as ended:
@@ -92,6 +91,7 @@ def interrupt(settings: Settings, engine: Engine, session_id: str, timeout_secon
         StoreError: no server answers, or an operation still runs after the timeout.
     """
     if engine.kind is EngineKind.SUBMIT:
+        end_submitted(session_id)
         return
     if engine.kind is EngineKind.EMBEDDED:
         state = read_state(settings.home)
@@ -186,33 +186,6 @@ def _explain(ended: BaseException, address: str) -> None:
         raise StoreError(f"the Spark server at {_shown(address)} was restarted during the job: try again") from ended
     if isinstance(ended, SparkConnectGrpcException) and ended.getGrpcStatusCode() is grpc.StatusCode.UNAVAILABLE:
         raise StoreError(f"the Spark server at {_shown(address)} went away during the job: try again") from ended
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGINT raise in the main thread, once: a second one does not disturb the cleaning up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    seen = threading.Event()
-
-    def raise_once(number: int, frame: FrameType | None) -> None:
-        if seen.is_set():
-            return
-        seen.set()
-        handler = former[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-        raise SystemExit(128 + number)
-
-    try:
-        for number in former:
-            signal.signal(number, raise_once)
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _shown(address: str) -> str:

@@ -19,6 +19,15 @@ def end(process: psutil.Process, grace_seconds: float = _GRACE_SECONDS) -> None:
             process.wait(grace_seconds)
 
 
+def end_tree(process: psutil.Process) -> None:
+    """End a process and everything below it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = process.children(recursive=True)
+        end(process)
+        for child in below:
+            end(child)
+
+
 def is_free(port: int) -> bool:
     """Say whether a server can listen on a port of the loopback address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -1,7 +1,7 @@
 """The shared secret of the embedded server and its clients.
 
-It keeps other users of the machine away from the server's port. It travels in the environment and in gRPC's credentials
-only: never on a command line, never in a log.
+It keeps other users of the machine away from the server's port. It travels in the environment and in gRPC's
+credentials only: never on a command line, never in a log.
 """
 
 import fcntl

@@ -9,8 +9,8 @@ A command that finds no server starts the same keeper detached (`ensure_running`
 client came for `engine.idle_minutes`. When a platform starts meanwhile, its keeper stands by until the other has
 ended, keeps it from ending idle, and ends it when the platform goes down. `--stop` ends whatever runs.
 
-A keeper that is killed with -9 leaves its JVM at work, recorded by pid and start time and holding the store's lock; the
-next keeper ends it first.
+A keeper that is killed with -9 leaves its JVM at work, recorded by pid and start time and holding the store's lock;
+the next keeper ends it first.
 """
 
 import argparse
