@@ -85,9 +85,17 @@ class IngestSettings(_Section):
 
     max_refused_share: float = Field(ge=0, le=1)
     lease_seconds: float = Field(gt=0)
+    interrupt_timeout_seconds: float = Field(gt=0)
+    wait_seconds: float = Field(ge=0)
+    poll_seconds: float = Field(gt=0)
     max_record_bytes: int = Field(gt=0)
     max_event_bytes: int = Field(gt=0)
     upsert_warning_rows: int = Field(gt=0)
+    max_files: int = Field(gt=0)
+    max_batch_bytes: int = Field(gt=0)
+    max_line_bytes: int = Field(gt=0)
+    max_json_array_bytes: int = Field(gt=0)
+    ecid_check: bool
 
 
 class DagSettings(_Section):

@@ -1,0 +1,127 @@
+"""What one ingest is asked, what it is told to do, and what it did.
+
+`IngestParams` is the one definition of the trigger form, the command line and the REST body. `IngestPlan` is what the
+catalog and the door make of it: a job reads nothing else, so it runs in this process, behind Spark Connect or under
+spark-submit from the same JSON document.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+
+from jobs.catalog.definitions import BatchId, Dataset, DatasetId, Namespace
+from jobs.catalog.records import InputFile
+from jobs.errors import InvalidRequest
+from jobs.lake.commits import CommitInfo, Written
+from jobs.settings import IngestSettings, Sandbox
+
+
+class FileFormat(StrEnum):
+    """How the rows of a file are written."""
+
+    JSON_LINES = "jsonl"
+    JSON_ARRAY = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class FormatChoice(StrEnum):
+    """The formats that a request may name; `auto` goes by each file's suffix."""
+
+    AUTO = "auto"
+    JSON_LINES = "jsonl"
+    JSON_ARRAY = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class IngestParams(BaseModel):
+    """One batch of files for one dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: DatasetId = Field(description="Id of the dataset that the rows belong to.")
+    files: tuple[str, ...] = Field(
+        min_length=1,
+        description="Paths, or URLs that Spark can read, of JSON lines, JSON arrays, CSV or Parquet; plain or gzip.",
+    )
+    format: FormatChoice = Field(
+        default=FormatChoice.AUTO,
+        description="Format of all files; auto goes by suffix: .jsonl .ndjson .json .csv .parquet, each also with .gz.",
+    )
+    batch_id: BatchId | None = Field(
+        default=None,
+        description="Name of the batch; the same name with the same files is ingested once. Empty: a new name.",
+    )
+    at: AwareDatetime | None = Field(
+        default=None,
+        description="Ingestion instant; never older than the dataset's last one. Empty: the moment the batch begins.",
+    )
+    sandbox: Sandbox | None = Field(default=None, description="Sandbox to work in. Empty: the setting store.sandbox.")
+
+
+class BatchOrder(BaseModel):
+    """An ACTIVE batch and its place in the order of its dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_id: BatchId
+    seq: int
+
+
+class IngestPlan(BaseModel):
+    """Everything that one attempt needs to know; nothing in it is looked up again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: Dataset
+    namespaces: tuple[Namespace, ...] = ()
+    store_root: str
+    sandbox: Sandbox
+    generation: int = Field(ge=0, description="Generation of the dataset's Profile tables")
+    in_profile: bool = Field(description="Whether its rows go to the Profile store")
+    batch_id: BatchId
+    seq: int = Field(description="Order of the batch in its dataset")
+    at: AwareDatetime = Field(description="Ingestion instant of every row")
+    files: tuple[InputFile, ...] = Field(min_length=1, description="In the order of their rows: by name, then path")
+    headers: dict[str, str] = Field(default={}, description="Header line of each local CSV file, by path")
+    bounds: IngestSettings
+    active_batches: tuple[BatchOrder, ...] = Field(default=(), description="Batches of the dataset that readers see")
+    commit: CommitInfo
+
+
+class TooManyRefused(InvalidRequest):
+    """A larger share of a batch's rows than allowed, or every one, breaks a rule; the quarantine holds them."""
+
+
+class IngestResult(BaseModel):
+    """What one ingest did. Every row read is in exactly one of applied, superseded, duplicates, quarantined."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    dataset: str
+    batch_id: str
+    read: int = Field(description="Rows read; blank lines and header lines are none")
+    landed: int = Field(description="Rows in lake/<dataset>")
+    applied: int = Field(description="Rows in the Profile store, or in the lake alone if not enabled for it")
+    superseded: int = Field(default=0, description="Record rows that a later row of the batch came after")
+    duplicates: int = Field(default=0, description="Event rows whose _id the batch or the dataset had already")
+    quarantined: int = Field(default=0, description="Refused rows, the ones refused for Profile only included")
+    refused: dict[str, int] = Field(default={}, description="Refused rows by rule")
+    tables: dict[str, Written] = Field(default={}, description="What was written, by table")
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy has no notion of decorated properties
+    @property
+    def equation(self) -> str:
+        """The row equation in words."""
+        return (
+            f"{self.read} rows read = {self.applied} applied + {self.superseded} superseded + "
+            f"{self.duplicates} duplicate events + {self.quarantined} quarantined"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document that the catalog keeps."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,116 @@
+"""A batch's life as the catalog records it; nothing here runs Spark."""
+
+import logging
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.definitions import Dataset, DatasetKind
+from jobs.catalog.records import Attempt, Batch, StaleAttempt
+from jobs.errors import InvalidRequest, TesseraError
+from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
+from jobs.ingest.service.files import headers, resolve
+from jobs.lake.commits import CommitInfo
+from jobs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class IngestService:
+    """What may happen to a batch of one sandbox."""
+
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+        self._catalog = catalog
+        self._settings = settings
+
+    def accept(self, params: IngestParams, run: str = "") -> Batch:
+        """Examine the files of a request and record the batch, or return the one that it names already.
+
+        Args:
+            params: what is asked.
+            run: run that asks, noted with the record.
+
+        Raises:
+            NotFound: no such dataset or file.
+            InvalidRequest: a file is not what it is said to be, or the dataset takes none.
+            Conflict: the batch id was used for other files.
+        """
+        if params.sandbox not in (None, self._catalog.sandbox):
+            raise InvalidRequest(f"sandbox {params.sandbox!r}: this catalog was opened for {self._catalog.sandbox!r}")
+        dataset = self._catalog.dataset(params.dataset).definition
+        if dataset.kind is DatasetKind.PROFILES:
+            raise InvalidRequest(
+                f"dataset {dataset.id!r} is of kind profiles, which only export jobs write; ingest into another"
+            )
+        files = resolve(params.files, params.format, dataset, self._settings.ingest)
+        request = params.model_dump(mode="json")
+        return self._catalog.create_batch(dataset.id, params.batch_id, files, params.at, request, run)
+
+    def begin(self, batch_id: str, attempt: Attempt) -> IngestPlan | None:
+        """Take the dataset for one attempt, and plan it. A former attempt's Spark work is ended first.
+
+        Returns:
+            The plan; None when the batch is ACTIVE already: its record holds the result, and nothing is to do.
+
+        Raises:
+            DatasetBusy: another batch of the dataset is running; it names the holder.
+            Conflict: the batch asks for an instant before the dataset's last one.
+            NotFound: a file is gone since it was accepted; the batch is FAILED then.
+        """
+        batch = self._take(batch_id, attempt)
+        if batch.already_active:
+            return None
+        try:
+            return self._plan(batch, attempt)
+        except TesseraError as refused:
+            self._catalog.fail(batch_id, attempt, str(refused), final=True)
+            raise
+
+    def finish(self, plan: IngestPlan, attempt: Attempt, result: IngestResult) -> Batch:
+        """Make the batch ACTIVE: from now on readers see its rows."""
+        return self._catalog.finish(plan.batch_id, attempt, result.document())
+
+    def fail(self, batch_id: str, attempt: Attempt, reason: str, final: bool) -> Batch:
+        """Note why an attempt failed. With `final` the batch is FAILED: its rows were removed before."""
+        return self._catalog.fail(batch_id, attempt, reason, final)
+
+    def _take(self, batch_id: str, attempt: Attempt) -> Batch:
+        takes_over = None
+        while True:
+            try:
+                return self._catalog.begin_attempt(batch_id, attempt, takes_over)
+            except StaleAttempt as stale:
+                if stale.attempt_id == takes_over:
+                    raise
+                self._end_work_of(stale)
+                takes_over = stale.attempt_id
+
+    def _end_work_of(self, stale: StaleAttempt) -> None:
+        # Loads Spark, which whoever only records batches does without.
+        from jobs.session.client import interrupt
+        from jobs.session.engines import Engine
+
+        logger.info("ending the Spark work of attempt %s (session %s)", stale.attempt_id, stale.session_id)
+        if stale.session_id and stale.engine:
+            seconds = self._settings.ingest.interrupt_timeout_seconds
+            interrupt(self._settings, Engine.parse(stale.engine), stale.session_id, seconds)
+
+    def _plan(self, batch: Batch, attempt: Attempt) -> IngestPlan:
+        dataset: Dataset = self._catalog.dataset(batch.dataset_id).definition
+        if batch.seq is None or batch.at is None:
+            raise TesseraError(f"batch {batch.id!r} is {batch.status} without its order; begin it again")
+        active = self._catalog.profile_batches(dataset.id)
+        return IngestPlan(
+            dataset=dataset,
+            namespaces=tuple(self._catalog.namespaces()),
+            store_root=self._settings.store_root,
+            sandbox=self._catalog.sandbox,
+            generation=batch.generation or 0,
+            in_profile=batch.in_profile,
+            batch_id=batch.id,
+            seq=batch.seq,
+            at=batch.at,
+            files=batch.files,
+            headers=headers(batch.files, dataset),
+            bounds=self._settings.ingest,
+            active_batches=tuple(BatchOrder(batch_id=name, seq=seq) for name, seq in active),
+            commit=CommitInfo(job="ingest", batch=batch.id, attempt=attempt.id, run=attempt.run),
+        )

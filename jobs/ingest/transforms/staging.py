@@ -1,0 +1,57 @@
+"""All files of a batch as one frame of typed rows, each with the rule that it breaks."""
+
+from collections.abc import Iterator
+from functools import reduce
+from itertools import groupby
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.catalog.records import InputFile
+from jobs.ingest.models import FileFormat, IngestPlan
+from jobs.ingest.transforms import columnar, documents, reading
+from jobs.ingest.transforms.encodings import java_encoding
+from jobs.ingest.transforms.headers import check_header, csv_names
+from jobs.ingest.transforms.leaves import Leaf, leaves_of, max_row_bytes
+from jobs.ingest.transforms.values import typed
+
+
+def staged_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
+    """Read the files of a batch: one row per line, array element or Parquet row, as `values.typed` describes it."""
+    leaves = leaves_of(plan.dataset)
+    frames = [typed(rows, plan.dataset, leaves) for rows in _parsed(spark, plan, leaves)]
+    return reduce(DataFrame.unionByName, frames)
+
+
+def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> Iterator[DataFrame]:
+    dataset = plan.dataset
+    limit = max_row_bytes(dataset, plan.bounds.max_record_bytes, plan.bounds.max_event_bytes)
+
+    headers = {**plan.headers, **_remote_headers(spark, plan)}
+
+    def form(file: InputFile) -> tuple[str, str]:
+        return file.format, headers.get(file.path, "")
+
+    for (format_name, header), group in groupby(sorted(plan.files, key=form), key=form):
+        files = list(group)
+        match FileFormat(format_name):
+            case FileFormat.JSON_LINES:
+                yield documents.json_leaves(reading.json_objects(reading.lines(spark, files), limit), leaves, limit)
+            case FileFormat.JSON_ARRAY:
+                yield documents.json_leaves(reading.json_elements(spark, files), leaves, limit)
+            case FileFormat.CSV:
+                rows = reading.lines(spark, files, java_encoding(dataset.csv.encoding))
+                yield documents.csv_leaves(rows, dataset, leaves, csv_names(header, dataset), header, limit)
+            case FileFormat.PARQUET:
+                yield columnar.parquet_leaves(spark, files, dataset, leaves, limit)
+
+
+def _remote_headers(spark: SparkSession, plan: IngestPlan) -> dict[str, str]:
+    """Read the headers that the door could not: those of files that are not on its machine."""
+    encoding = java_encoding(plan.dataset.csv.encoding)
+    headers = {}
+    for file in plan.files:
+        if file.format == FileFormat.CSV and file.path not in plan.headers:
+            first = reading.lines(spark, [file], encoding).select(reading.TEXT).limit(1).collect()
+            headers[file.path] = (first[0][0] or "") if first else ""
+            check_header(headers[file.path], plan.dataset, file.name)
+    return headers

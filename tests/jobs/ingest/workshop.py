@@ -1,0 +1,109 @@
+"""What a test of ingestion works with: a fresh store and catalog, and batches run in the shared session."""
+
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.records import Attempt, Batch
+from jobs.errors import TesseraError
+from jobs.ingest import job
+from jobs.ingest.models import IngestParams, IngestPlan, IngestResult
+from jobs.ingest.service.batches import IngestService
+from jobs.lake.store import Store
+from jobs.lake.tables import read
+from jobs.settings import Settings
+from tests.builders import Row, definitions, write_jsonl
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str, **counts: int) -> None:
+        del name, counts
+
+
+@dataclass
+class Workshop:
+    """A store and a catalog of one test."""
+
+    spark: SparkSession
+    settings: Settings
+    catalog: Catalog
+    folder: Path
+    numbers: Iterator[int]
+
+    @classmethod
+    @contextmanager
+    def open(cls, spark: SparkSession, settings: Settings, folder: Path) -> Iterator[Self]:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Fixture F has short ids, which no cookie has.
+        bounds = settings.ingest.model_copy(update={"ecid_check": False})
+        store = settings.store.model_copy(update={"root": str(folder / "store")})
+        used = settings.model_copy(update={"ingest": bounds, "store": store})
+        with Catalog.open(f"sqlite:///{folder / 'catalog.db'}", "prod", "test") as catalog:
+            yield cls(spark, used, catalog, folder, itertools.count(1))
+
+    @property
+    def service(self) -> IngestService:
+        return IngestService(self.catalog, self.settings)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.settings.store_root, "prod")
+
+    def bounded(self, **bounds: Any) -> None:
+        """Change settings of ingestion."""
+        self.settings = self.settings.model_copy(update={"ingest": self.settings.ingest.model_copy(update=bounds)})
+
+    def apply(self, *datasets: Row, **more: Any) -> None:
+        self.catalog.apply(definitions(*datasets, **more))
+
+    def plan(self, dataset: str, files: Sequence[Path], **more: Any) -> tuple[IngestPlan | None, Attempt]:
+        """Accept a batch and begin an attempt at it."""
+        batch = self.service.accept(IngestParams(dataset=dataset, files=tuple(map(str, files)), **more), "test")
+        attempt = Attempt(id=uuid.uuid4().hex, run="test")
+        return self.service.begin(batch.id, attempt), attempt
+
+    def run(self, plan: IngestPlan, attempt: Attempt) -> IngestResult:
+        """Run an attempt and record how it ends, as a platform does."""
+        try:
+            result = job.run(self.spark, plan, Silent())
+        except TesseraError as refused:
+            job.drop(self.spark, plan)
+            self.service.fail(plan.batch_id, attempt, str(refused), final=True)
+            raise
+        self.service.finish(plan, attempt, result)
+        return result
+
+    def ingest_files(self, dataset: str, *files: Path, at: datetime | None = None, **more: Any) -> IngestResult:
+        plan, attempt = self.plan(dataset, files, at=at, **more)
+        assert plan is not None, "the batch is active already"
+        return self.run(plan, attempt)
+
+    def ingest(self, dataset: str, *rows: Row, **more: Any) -> IngestResult:
+        """Ingest rows as one file of JSON lines."""
+        return self.ingest_files(dataset, write_jsonl(self.folder / f"in{next(self.numbers)}.jsonl", rows), **more)
+
+    def batch(self, batch_id: str) -> Batch:
+        return self.catalog.batch(batch_id)
+
+    def table(self, *parts: str) -> DataFrame:
+        return read(self.spark, self.store.path(*parts))
+
+    def lake(self, dataset: str, *columns: str) -> list[tuple[Any, ...]]:
+        """The lake's rows in order; by default every column of the dataset that is not all null."""
+        ordered = self.table("lake", dataset).orderBy("_seq", "_ord")
+        return [tuple(row) for row in ordered.select([F.col(f"`{name}`") for name in columns]).collect()]
+
+    def quarantine(self, dataset: str, *columns: str) -> list[tuple[Any, ...]]:
+        """Refused rows in order."""
+        ordered = self.table("quarantine", dataset).orderBy("_batch", "file", "line")
+        return [tuple(row) for row in ordered.select(*(columns or ("file", "line", "rule"))).collect()]
