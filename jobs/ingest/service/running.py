@@ -28,8 +28,7 @@ def ingest(
     engine: Engine,
     params: IngestParams,
     run: str = "cli",
-    say: Callable[[str], None] = logger.info,
-    progress: type[LogProgress] = LogProgress,
+    progress: LogProgress | None = None,
 ) -> Batch:
     """Accept a batch, run it, and record how it ended.
 
@@ -42,8 +41,7 @@ def ingest(
         engine: where the Spark work is done.
         params: what is asked.
         run: who asks, noted with the batch.
-        say: takes each line of progress.
-        progress: how progress is shown.
+        progress: shows how far it is; to the log by default.
 
     Raises:
         TesseraError: of any kind; the batch is FAILED with the reason, its rows are removed, its quarantine stays.
@@ -51,16 +49,17 @@ def ingest(
             the same command to take up again.
     """
     service = IngestService(catalog, settings)
+    progress = progress or LogProgress()
     batch = service.accept(params, run)
     if batch.status is BatchStatus.ACTIVE:
         return batch
     attempt = new_attempt(settings, engine, run)
-    plan = _begin(service, batch.id, attempt, settings, say)
+    plan = _begin(service, batch.id, attempt, settings, progress.say)
     if plan is None:
         return catalog.batch(batch.id)
     try:
         with renewed(catalog, settings, engine, attempt):
-            result: IngestResult = run_job(settings, engine, job.run, plan, attempt.session_id, say, progress)
+            result: IngestResult = run_job(settings, engine, job.run, plan, attempt.session_id, progress)
     except BaseException as failed:
         _fail(service, settings, engine, plan, attempt, failed)
         raise
