@@ -68,7 +68,7 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-EnumValue = Annotated[str, BeforeValidator(_number_as_text), StringConstraints(max_length=255)]
+EnumValue = Annotated[str, StringConstraints(max_length=255), BeforeValidator(_number_as_text)]
 
 
 class DatasetField(Definition):

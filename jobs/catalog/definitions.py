@@ -145,8 +145,9 @@ def _check_paths(dataset: Dataset) -> None:
     for path in seen.values():
         parts = path.split(".")
         for end in range(1, len(parts)):
-            if (parent := ".".join(parts[:end])).lower() in seen:
-                raise ValueError(f"dataset {dataset.id!r}: {parent!r} is a leaf and cannot also hold {path!r}")
+            leaf = seen.get(".".join(parts[:end]).lower())
+            if leaf is not None:
+                raise ValueError(f"dataset {dataset.id!r}: {leaf!r} is a leaf and cannot also hold {path!r}")
     primaries = [f.path for f in dataset.fields if f.identity and f.identity.primary]
     if len(primaries) > 1:
         raise ValueError(

@@ -1,6 +1,6 @@
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from jobs.catalog import connection, migrating
 from jobs.catalog.database import Catalog
 from jobs.catalog.schema import Base
 from jobs.errors import InvalidRequest, NotFound, StoreError
-from tests.jobs.catalog.builders import active_batch, crm, definitions, open_and_begin
+from tests.jobs.catalog.builders import active_batch, crm, definitions
 
 
 def test_the_migrations_make_what_the_models_declare(shared_url: str, catalog: Catalog) -> None:
@@ -30,8 +30,15 @@ def test_the_head_that_the_code_names_is_the_last_migration() -> None:
 
 def test_two_processes_open_a_new_catalog_at_once_and_one_of_them_gets_the_lease(database: Callable[[], str]) -> None:
     url = database()
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        said = list(pool.map(open_and_begin, [url] * 2, ["race"] * 2, ["b1", "b2"], ["p1", "p2"]))
+    script = "import sys; from tests.jobs.catalog.builders import open_and_begin; print(open_and_begin(*sys.argv[1:]))"
+    root = Path(__file__).parents[3]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, url, "race", batch_id, batch_id], cwd=root, stdout=subprocess.PIPE, text=True
+        )
+        for batch_id in ("b1", "b2")
+    ]
+    said = [process.communicate(timeout=60)[0].strip() for process in both]
     assert sorted(said) == ["DatasetBusy", "seq 1"]
 
 
