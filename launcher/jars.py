@@ -65,12 +65,12 @@ def accept(fetched: Path, jar: Jar, target: Path) -> None:
         Refusal: it is not there or its sha-256 is another one; nothing is put into place then.
     """
     if not fetched.is_file():
-        raise Refusal(f"{jar.file_name} was not found by {_ivy_settings()}; or put it into {target.parent} by hand")
+        raise Refusal(f"{jar.file_name} was not found by {ivy_settings()}; or put it into {target.parent} by hand")
     found = hashlib.sha256(fetched.read_bytes()).hexdigest()
     if found != jar.sha256:
         raise Refusal(
             f"{jar.file_name} as fetched has sha-256 {found}, conf/jars.toml says {jar.sha256}: not used."
-            f" The repository that {_ivy_settings()} names gave another file."
+            f" The repository that {ivy_settings()} names gave another file."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(fetched, target)
@@ -85,7 +85,7 @@ def _fetch(machine: Machine, java: Java, jar: Jar, target: Path) -> None:
             _ivy(),
             "org.apache.ivy.Main",
             "-settings",
-            _ivy_settings(),
+            ivy_settings(),
             "-cache",
             f"{folder}/cache",
         ]
@@ -118,8 +118,12 @@ def _ivy() -> Path:
     return found[-1]
 
 
-def _ivy_settings() -> Path:
-    """The user's own settings, a mirror for example, before the project's."""
+def ivy_settings() -> Path:
+    """Return where jars come from: the user's own settings, a mirror for example, before the project's.
+
+    Raises:
+        Refusal: TESSERA_IVY_SETTINGS names no file.
+    """
     if named := os.environ.get("TESSERA_IVY_SETTINGS"):
         if not Path(named).is_file():
             raise Refusal(f"TESSERA_IVY_SETTINGS names {named}, which is no file")

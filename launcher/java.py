@@ -17,8 +17,12 @@ from launcher.steps import step, warn
 
 VERSIONS = (17, 21, 25)
 _DEBIAN_PACKAGES = tuple(f"{name}-jre-headless" for name in ("openjdk-21", "openjdk-17", "openjdk-25", "default"))
-_KEG_FOLDERS = ("/opt/homebrew/opt", "/usr/local/opt", "/home/linuxbrew/.linuxbrew/opt")
-_KEGS = ("openjdk@21", "openjdk@17", "openjdk@25", "openjdk")
+_BREWS = ("/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew")
+USUAL_FOLDERS = (
+    *(f"{root}/opt/openjdk{at}" for root in _BREWS for at in ("@21", "@17", "@25", "")),
+    "/usr/lib/jvm/*",
+)
+"""Patterns of Java homes, the most wanted first."""
 _OTHER_SYSTEMS = {
     "brew": "brew install openjdk@21",
     "dnf": "sudo dnf install -y java-21-openjdk-headless",
@@ -26,6 +30,7 @@ _OTHER_SYSTEMS = {
     "pacman": "sudo pacman -S jre21-openjdk-headless",
     "apk": "sudo apk add openjdk21-jre-headless",
 }
+_OTHERWISE = "install OpenJDK 21 and set JAVA_HOME to its folder"
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,7 @@ def how_to_install() -> str:
     for program, command in _OTHER_SYSTEMS.items():
         if shutil.which(program):
             return command
-    return OTHERWISE if sys.platform != "darwin" else "brew install openjdk@21 (see brew.sh)"
-
-
-OTHERWISE = "install OpenJDK 21 and set JAVA_HOME to its folder"
+    return "brew install openjdk@21 (see brew.sh)" if sys.platform == "darwin" else _OTHERWISE
 
 
 def _recorded(record: Path) -> Java | None:
@@ -112,9 +114,8 @@ def _candidates() -> Iterator[Path]:
         for version in ("21", "17", "25"):
             if said := output_of(["/usr/libexec/java_home", "-v", version]):
                 yield Path(said.strip().splitlines()[-1])
-    for folder in _KEG_FOLDERS:
-        yield from (Path(folder) / keg for keg in _KEGS)
-    yield from sorted(Path("/usr/lib/jvm").glob("*/"))
+    for pattern in USUAL_FOLDERS:
+        yield from sorted(Path("/").glob(pattern.removeprefix("/")))
 
 
 def _install_java(machine: Machine) -> Java:

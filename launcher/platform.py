@@ -47,7 +47,7 @@ def up(ready: Ready) -> None:
             title = "Tessera was up already."
         else:
             _clear_away_former(machine)
-            _refuse_busy_ports(machine)
+            refuse_busy_ports(machine)
             is_password_new = write_airflow_passwords(machine, ready.secrets)
             _start_supervisor(ready)
             title = "Tessera is up."
@@ -112,7 +112,12 @@ def _stop_lone_engine(machine: Machine) -> None:
     subprocess.run([VENV_PYTHON, "-m", "jobs.session.server", "--stop"], env=env, check=False, cwd=machine.home)
 
 
-def _refuse_busy_ports(machine: Machine) -> None:
+def refuse_busy_ports(machine: Machine) -> None:
+    """Check the ports before anything starts.
+
+    Raises:
+        Refusal: one is taken; the message names the holder and the way out.
+    """
     wanted = {(machine.host, machine.port): "the pages"}
     if machine.has_embedded_engine:
         wanted["127.0.0.1", machine.engine_port] = "the Spark server"

@@ -56,8 +56,8 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
 def stop_tasks(home: Path) -> None:
     """End the tasks that Airflow's workers run, and only them, so that the workers still report how they ended.
 
-    Then a task is retried, or failed, at once; one that vanishes together with its worker is missed only when it has been
-    silent for a while.
+    Then a task is retried, or failed, at once; one that vanishes together with its worker is missed only when it has
+    been silent for a while.
     """
     tasks = []
     for process in marked(home, SCHEDULER):
