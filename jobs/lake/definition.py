@@ -7,8 +7,9 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
+from jobs.lake.schema import Column, Table
 from jobs.lake.sql import literal, quoted, table_at
-from jobs.lake.tables import Column, Table, store_error
+from jobs.lake.tables import store_error
 
 # Digest of the definition that the table was last brought to: one cheap look tells that nothing is to do.
 _DIGEST = "tessera.definition"

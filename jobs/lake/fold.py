@@ -8,17 +8,19 @@ each checks in its own plan that this partition is still the one it was planned 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from jobs.errors import Conflict, StoreError
+from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, OP, PART, PUT, RUN, RUN_ID, SEQ, KeyedTable
 from jobs.lake.layout import Layout, is_base, is_run, load, look
 from jobs.lake.reduce import resolve
 from jobs.lake.runs import hash_of
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
-from jobs.lake.tables import CommitInfo, Written, replace_where
+from jobs.lake.tables import replace_where
 
 # The number of buckets changes when the wanted one is this many times larger, or this many times smaller.
 _MORE_BUCKETS, _FEWER_BUCKETS = 2, 4
@@ -31,7 +33,7 @@ class Fold(BaseModel):
     """What a fold did.
 
     Args:
-        runs: batches whose runs are in the base now.
+        runs: batches whose runs were to go into the base; one that was dropped at this moment is named, too.
         buckets: number of buckets of the base now.
         rewritten: how many of them were written.
         written: rows are those of the written buckets; None when nothing was written.
@@ -61,6 +63,23 @@ def fold_due(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str,
     return bool(size * 4 > max(base_bytes, table.file_bytes))
 
 
+@dataclass(frozen=True)
+class FoldPlan:
+    """What a fold is about to do.
+
+    Args:
+        layout: the table's partitions as they were at the planning.
+        buckets: number of buckets that the base will have.
+        rewritten: how many of them will be written.
+        base_parts: every partition of the base that will be replaced.
+    """
+
+    layout: Layout
+    buckets: int
+    rewritten: int
+    base_parts: tuple[str, ...]
+
+
 def fold(
     spark: SparkSession,
     table: KeyedTable,
@@ -82,22 +101,41 @@ def fold(
     Raises:
         StoreError: the store refused. A conflict with another writer is no error but a result.
     """
+    return execute(spark, table, plan(spark, table, active, buckets), commit)
+
+
+def plan(
+    spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]], buckets: int | None = None
+) -> FoldPlan:
+    """Decide which runs go into which buckets; reads the log and, where the base has buckets, the runs' keys."""
     layout = look(spark, table, active, with_base=True)
     if not layout.pending:
-        return Fold(buckets=layout.buckets)
+        return FoldPlan(layout, layout.buckets, 0, ())
     count = buckets or _wanted_buckets(_table_bytes(spark, table), table.file_bytes, layout.buckets)
-    touched = _touched_buckets(spark, table, layout, count)
-    names = [f"{count}-{bucket}" for bucket in touched]
-    base_parts = sorted({*names, *(layout.base_parts if count != layout.buckets else ())})
-    frame = _folded(load(spark, table), table, layout, base_parts, count)
+    names = {f"{count}-{bucket}" for bucket in _touched_buckets(spark, table, layout, count)}
+    replaced = {*names, *(layout.base_parts if count != layout.buckets else ())}
+    return FoldPlan(layout, count, len(names), tuple(sorted(replaced)))
+
+
+def execute(spark: SparkSession, table: KeyedTable, planned: FoldPlan, commit: CommitInfo) -> Fold:
+    """Do what was planned, or give up when the table has changed so that it would be wrong."""
+    if not planned.layout.pending:
+        return Fold(buckets=planned.buckets)
+    frame = _folded(load(spark, table), table, planned)
     try:
-        written = replace_where(spark, table.table, frame, _predicate(layout, base_parts), commit)
-    except (Conflict, StoreError) as lost:
-        if isinstance(lost, Conflict) or any(sign in str(lost) for sign in _OVERTAKEN):
-            return Fold(buckets=layout.buckets, conflict=str(lost))
-        raise
-    runs = tuple(run.batch_id for run in layout.pending)
-    return Fold(runs=runs, buckets=count, rewritten=len(touched), written=written)
+        written = replace_where(spark, table.table, frame, _predicate(planned), commit)
+    except Conflict as lost:
+        return Fold(buckets=planned.layout.buckets, conflict=str(lost))
+    except StoreError as refused:
+        if not any(sign in _causes(refused) for sign in _OVERTAKEN):
+            raise
+        return Fold(buckets=planned.layout.buckets, conflict=f"{table.name}: folded by another meanwhile; try again")
+    runs = tuple(run.batch_id for run in planned.layout.pending)
+    return Fold(runs=runs, buckets=planned.buckets, rewritten=planned.rewritten, written=written)
+
+
+def _causes(refused: StoreError) -> str:
+    return f"{refused} {refused.__cause__}"
 
 
 def _table_bytes(spark: SparkSession, table: KeyedTable) -> int:
@@ -122,9 +160,10 @@ def _bucket(table: KeyedTable, count: int) -> Column:
     return F.pmod(hash_of(table.key_names), F.lit(count)).cast("int")
 
 
-def _folded(rows: DataFrame, table: KeyedTable, layout: Layout, base_parts: Sequence[str], count: int) -> DataFrame:
+def _folded(rows: DataFrame, table: KeyedTable, planned: FoldPlan) -> DataFrame:
+    layout, count = planned.layout, planned.buckets
     runs = rows.where(is_run([run.batch_id for run in layout.pending]))
-    source = runs.unionByName(rows.where(is_base() & F.col(PART).isin(list(base_parts))))
+    source = runs.unionByName(rows.where(is_base() & F.col(PART).isin(list(planned.base_parts))))
     bucket = _bucket(table, count)
     # By bucket alone, so that one shuffle serves the windows by key too and a bucket is one file. Twice the buckets in
     # tasks, so that fewer of them share one.
@@ -151,10 +190,10 @@ def _with_all_columns(rows: DataFrame, table: KeyedTable) -> DataFrame:
     )
 
 
-def _predicate(layout: Layout, base_parts: Sequence[str]) -> str:
-    runs = [run.batch_id for run in layout.pending] + list(layout.stale)
+def _predicate(planned: FoldPlan) -> str:
+    runs = [run.batch_id for run in planned.layout.pending] + list(planned.layout.stale)
     run_texts = ", ".join(literal(checked_batch_id(run)) for run in runs)
-    base_texts = ", ".join(map(literal, base_parts))
+    base_texts = ", ".join(map(literal, planned.base_parts))
     return (
         f"({LEVEL} = {literal(RUN)} AND {PART} IN ({run_texts})) "
         f"OR ({LEVEL} = {literal(BASE)} AND {PART} IN ({base_texts})) OR {LEVEL} = {literal(FOLDED)}"

@@ -25,7 +25,7 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.errors import Conflict
-from jobs.lake.tables import Column, Table
+from jobs.lake.schema import Column, Table
 
 LEVEL, PART, OP, SEQ, ORD, AT, UNSET, RUN_ID = "_level", "_part", "_op", "_seq", "_ord", "_at", "_unset", "_run"
 RUN, BASE, FOLDED = "run", "base", "folded"  # values of _level

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
+from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import (
     AT,
     BASE,
@@ -29,7 +30,7 @@ from jobs.lake.keyed_table import (
 from jobs.lake.layout import folded_runs, is_base, is_run, load, look
 from jobs.lake.reduce import resolve
 from jobs.lake.sql import checked_batch_id, literal, quoted
-from jobs.lake.tables import CommitInfo, Written, replace_where
+from jobs.lake.tables import replace_where
 
 
 def write_run(

@@ -6,9 +6,11 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
+from jobs.lake.commits import CommitInfo
 from jobs.lake.definition import ensure
+from jobs.lake.schema import Column, Table, canonical_type
 from jobs.lake.store import Store
-from jobs.lake.tables import Column, CommitInfo, Table, canonical_type, drop_batch, exists, read, replace_batch
+from jobs.lake.tables import drop_batch, exists, read, replace_batch
 
 COMMIT = CommitInfo(job="ingest", batch="b1", attempt="1", run="manual__1")
 COLUMNS = (
