@@ -70,5 +70,8 @@ def totals(source: Path) -> Totals:
     """Add up the source itself, in plain Python: what the lake must hold in the end."""
     found = list(orders(source))
     return Totals(
-        len(found), len({o.customer for o in found}), sum(o.cds for o in found), sum((o.value for o in found), Decimal(0))
+        len(found),
+        len({o.customer for o in found}),
+        sum(o.cds for o in found),
+        sum((o.value for o in found), Decimal(0)),
     )
