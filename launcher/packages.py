@@ -11,7 +11,6 @@ import platform
 import shlex
 import shutil
 import sys
-import sysconfig
 from pathlib import Path
 
 from launcher.command import output_of, run_quietly
@@ -123,6 +122,6 @@ def _link_product() -> None:
     pth = site_packages() / "tessera.pth"
     pth.write_text(f"import sys; sys.path.append({str(CHECKOUT)!a})\n", "ascii")
     program = "import sys; sys.argv[0] = 'tessera'; from jobs.cli import main; sys.exit(main())"
-    script = Path(sysconfig.get_path("scripts", vars={"base": str(VENV)})) / "tessera"
+    script = VENV_PYTHON.with_name("tessera")
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(VENV_PYTHON))} -P -c {shlex.quote(program)} "$@"\n', "utf-8")
     script.chmod(0o755)
