@@ -104,3 +104,18 @@ def _detail(answer: httpx.Response) -> str:
         detail = answer.text
     # A refused form value comes with a dump of its whole schema; the first line says what is wrong.
     return str(detail).strip().split("\n", 1)[0][:500]
+
+
+def run_to_the_end(runs: DagRuns, dag_id: str, name: str, conf: dict[str, Any]) -> dict[str, Any]:
+    """Have a thing done by a run and wait for it; a run of that name that is under way or has succeeded is the answer.
+
+    Runs are called `<name>.<attempt>`; a new attempt is made only when the one before has failed.
+    """
+    attempt = 1
+    while True:
+        run_id = f"{name}.{attempt}"
+        is_new = runs.trigger(dag_id, run_id, conf)
+        run = runs.wait(dag_id, run_id)
+        if is_new or run["state"] == "success":
+            return run
+        attempt += 1

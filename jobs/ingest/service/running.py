@@ -1,4 +1,4 @@
-"""A whole ingest in this process: what `tessera ingest` does without a platform."""
+"""A batch run by this process: by `tessera ingest`, or by a task of the DAG."""
 
 import logging
 import threading
@@ -30,33 +30,45 @@ def ingest(
     run: str = "cli",
     progress: LogProgress | None = None,
 ) -> Batch:
-    """Accept a batch, run it, and record how it ended.
+    """Accept a batch and run it; the arguments, the result and the errors are those of `accept` and `run_batch`."""
+    batch = IngestService(catalog, settings).accept(params, run)
+    return run_batch(catalog, settings, engine, batch.id, run, progress, settings.ingest.wait_seconds)
 
-    A batch that is ACTIVE already is returned with its stored result; nothing is written. While another batch of the
-    dataset runs, this one waits, up to `ingest.wait_seconds`.
+
+def run_batch(
+    catalog: Catalog,
+    settings: Settings,
+    engine: Engine,
+    batch_id: str,
+    run: str,
+    progress: LogProgress | None = None,
+    wait_seconds: float = 0,
+) -> Batch:
+    """Run an accepted batch, and record how it ended.
+
+    A batch that is ACTIVE already is returned with its stored result; nothing is written.
 
     Args:
         catalog: opened in the sandbox to work in.
         settings: of this installation.
         engine: where the Spark work is done.
-        params: what is asked.
+        batch_id: the batch.
         run: who asks, noted with the batch.
         progress: shows how far it is; to the log by default.
+        wait_seconds: how long to wait while another batch of the dataset runs.
 
     Raises:
+        DatasetBusy: another batch of the dataset still runs.
         TesseraError: of any kind; the batch is FAILED with the reason, its rows are removed, its quarantine stays.
             When the engine is away the rows cannot be removed: then the batch stays PROCESSING, unseen by readers, for
             the same command to take up again.
     """
     service = IngestService(catalog, settings)
     progress = progress or LogProgress()
-    batch = service.accept(params, run)
-    if batch.status is BatchStatus.ACTIVE:
-        return batch
     attempt = new_attempt(settings, engine, run)
-    plan = _begin(service, batch.id, attempt, settings, progress.say)
+    plan = _begin(service, batch_id, attempt, settings, progress.say, wait_seconds)
     if plan is None:
-        return catalog.batch(batch.id)
+        return catalog.batch(batch_id)
     try:
         with renewed(catalog, settings, engine, attempt):
             result: IngestResult = run_job(settings, engine, job.run, plan, attempt.session_id, progress)
@@ -64,6 +76,46 @@ def ingest(
         _fail(service, settings, engine, plan, attempt, failed)
         raise
     return service.finish(plan, attempt, result)
+
+
+def close_batch(catalog: Catalog, settings: Settings, batch_id: str, run: str) -> str:
+    """Close a batch that its run leaves behind, and say in one line what became of it.
+
+    A batch that is still PROCESSING by an attempt of the same run was killed there: its Spark work is ended, its rows
+    are removed, and it is FAILED. One that another run works at is left to it.
+
+    Args:
+        catalog: opened in the batch's sandbox.
+        settings: of this installation.
+        batch_id: the batch.
+        run: <dag>/<run>/<task>/<try> of the closing task.
+    """
+    batch = catalog.batch(batch_id)
+    same_run = batch.run.split("/")[:2] == run.split("/")[:2]
+    if batch.status is BatchStatus.PROCESSING and same_run:
+        try:
+            _give_up(catalog, settings, batch, run)
+        except TesseraError as refused:
+            logger.warning("batch %s is left PROCESSING, unseen by readers: %s", batch_id, refused)
+        batch = catalog.batch(batch_id)
+    return _summary(batch)
+
+
+def _give_up(catalog: Catalog, settings: Settings, batch: Batch, run: str) -> None:
+    service, engine = IngestService(catalog, settings), Engine.parse(batch.engine)
+    attempt = new_attempt(settings, engine, run)
+    plan = service.begin(batch.id, attempt)
+    if plan is not None:
+        run_job(settings, engine, job.drop, plan, attempt.session_id)
+        service.fail(batch.id, attempt, "cancelled, or killed, before it was done", final=True)
+
+
+def _summary(batch: Batch) -> str:
+    if batch.status is BatchStatus.ACTIVE and batch.result is not None:
+        result = IngestResult.model_validate(batch.result)
+        versions = ", ".join(f"{name} version {written.version}" for name, written in result.tables.items())
+        return f"batch {batch.id}: {result.equation} in {result.seconds:.0f} s; {versions}"
+    return f"batch {batch.id} is {batch.status}" + (f": {batch.reason}" if batch.reason else "")
 
 
 def new_attempt(settings: Settings, engine: Engine, run: str) -> Attempt:
@@ -112,10 +164,15 @@ def renewed(catalog: Catalog, settings: Settings, engine: Engine, attempt: Attem
 
 
 def _begin(
-    service: IngestService, batch_id: str, attempt: Attempt, settings: Settings, say: Callable[[str], None]
+    service: IngestService,
+    batch_id: str,
+    attempt: Attempt,
+    settings: Settings,
+    say: Callable[[str], None],
+    wait_seconds: float,
 ) -> IngestPlan | None:
     told = ""
-    gives_up_at = time.monotonic() + settings.ingest.wait_seconds
+    gives_up_at = time.monotonic() + wait_seconds
     while True:
         try:
             return service.begin(batch_id, attempt)
@@ -124,9 +181,8 @@ def _begin(
                 raise
             holder = busy.lease
             if holder.attempt.id != told:
-                say(
-                    f"waiting for batch {holder.batch_id} of {holder.dataset_id} ({holder.attempt.run or 'unnamed run'})"
-                )
+                by = holder.attempt.run or "an unnamed run"
+                say(f"waiting for batch {holder.batch_id} of {holder.dataset_id}, which {by} works at")
                 told = holder.attempt.id
             time.sleep(settings.ingest.poll_seconds)
 

@@ -1,0 +1,41 @@
+"""The command-line program `tessera`.
+
+`--json` prints one JSON document on stdout, the one the REST API answers; everything else goes to stderr. Errors end
+with the exit code of their class (jobs.errors), a wrong use of a command with 2.
+"""
+
+import logging
+import sys
+
+import typer
+
+from jobs.cli.definitions import apply
+from jobs.cli.ingest import ingest
+from jobs.cli.tables import tables
+from jobs.errors import TesseraError
+
+app = typer.Typer(
+    name="tessera",
+    help="A batch customer-profile platform on Spark and Delta Lake.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (apply, ingest, tables):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the program; every error that is meant for people becomes one line and an exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("alembic", "httpx", "py4j", "pyspark"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        app()
+    except TesseraError as refused:
+        typer.echo(f"error: {refused}", err=True)
+        sys.exit(refused.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,79 @@
+"""`tessera ingest`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.catalog.records import Batch
+from jobs.cli import options, output
+from jobs.dag_runs import DagRuns, run_to_the_end
+from jobs.errors import StoreError
+from jobs.ingest.models import FormatChoice, IngestParams
+from jobs.ingest.service.batches import IngestService
+from jobs.ingest.service.running import run_batch
+from jobs.session.engines import Engine
+from jobs.session.progress import progress_for_terminal
+from jobs.settings import Settings
+
+
+def ingest(
+    dataset: Annotated[str, typer.Argument(help="Dataset that the rows belong to.")],
+    files: Annotated[list[str], typer.Argument(help="Files of one batch, or URLs that Spark can read.")],
+    batch: Annotated[str | None, typer.Option("--batch", help="Name of the batch; default: a new one.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Ingestion instant, ISO 8601; default: now.")] = None,
+    file_format: Annotated[
+        FormatChoice, typer.Option("--format", help="Format of all files; auto goes by their suffixes.")
+    ] = FormatChoice.AUTO,
+    via_airflow: Annotated[
+        bool, typer.Option("--via-airflow", help="Let a run of the DAG `ingest` do it, and wait.")
+    ] = False,
+    sandbox: options.Sandbox = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Ingest one batch of files into a dataset and print the row equation."""
+    settings = options.read_settings(sandbox)
+    params = options.checked(
+        IngestParams,
+        dataset=dataset,
+        files=tuple(_absolute(file) for file in files),
+        format=file_format,
+        batch_id=batch,
+        at=options.instant(at, "--at"),
+        sandbox=settings.store.sandbox,
+    )
+    with options.open_catalog(settings) as catalog:
+        accepted = IngestService(catalog, settings).accept(params, "cli")
+        if via_airflow:
+            _through_airflow(settings, params, accepted)
+            done = catalog.batch(accepted.id)
+        else:
+            engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
+            done = run_batch(catalog, settings, engine, accepted.id, "cli", progress_for_terminal(), wait)
+    output.answer(done, _lines(done), as_json)
+
+
+def _through_airflow(settings: Settings, params: IngestParams, accepted: Batch) -> None:
+    conf = params.model_dump(mode="json", exclude_none=True) | {"batch_id": accepted.id}
+    with DagRuns.of(settings) as runs:
+        run = run_to_the_end(runs, "ingest", f"ingest-{accepted.sandbox}-{accepted.id}", conf)
+    if run["state"] != "success":
+        raise StoreError(
+            f"the run {run['dag_run_id']} of the DAG ingest ended as {run['state']}: {run['note'] or 'see its log'}"
+        )
+
+
+def _absolute(file: str) -> str:
+    return file if "://" in file else str(Path(file).expanduser().absolute())
+
+
+def _lines(batch: Batch) -> Iterator[str]:
+    result: dict[str, Any] = batch.result or {}
+    at = f"{batch.at:%Y-%m-%dT%H:%M:%SZ}" if batch.at else "no instant yet"
+    yield f"batch {batch.id} of {batch.dataset_id} is {batch.status} (seq {batch.seq}, at {at})"
+    yield result.get("equation", "")
+    for rule, rows in result.get("refused", {}).items():
+        yield f"  {rows} refused by {rule}; see quarantine/{batch.dataset_id}"
+    for warning in result.get("warnings", ()):
+        yield f"  warning: {warning}"

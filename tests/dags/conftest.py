@@ -1,0 +1,69 @@
+"""Every DAG of the project, parsed as Airflow's DAG processor does it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+_DESCRIBE = """
+import json, sys, time
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import Param
+bag = DagBag(sys.argv[1])
+def described(task):
+    return {
+        "id": task.task_id, "doc": task.doc or task.doc_md or "", "owner": task.owner, "retries": task.retries,
+        "timeout": task.execution_timeout and task.execution_timeout.total_seconds(), "teardown": task.is_teardown,
+        "outlets": [asset.name for asset in task.outlets],
+    }
+print("DESCRIBED" + json.dumps({
+    "errors": bag.import_errors,
+    "pyspark": sorted(name for name in sys.modules if name.split(".")[0] in ("pyspark", "delta", "fastapi")),
+    "seconds": {stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats},
+    "dags": {dag.dag_id: {
+        "display": dag.dag_display_name, "doc": dag.doc_md or "", "tags": sorted(dag.tags), "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs, "description": dag.description,
+        "dagrun_timeout": dag.dagrun_timeout and dag.dagrun_timeout.total_seconds(),
+        "paused": dag.is_paused_upon_creation, "schedule": str(dag.schedule),
+        "params": {name: {"schema": param.schema, "description": param.description, "has_default": param.has_value,
+                          "default": param.value if param.has_value else None}
+                   for name, param in ((n, dag.params.get_param(n)) for n in dag.params)},
+        "tasks": [described(task) for task in dag.tasks],
+    } for dag in bag.dags.values()},
+}, default=str))
+"""
+
+
+def described_dags(home: Path) -> dict[str, Any]:
+    """Parse dags/ in a fresh Airflow under `home` and say what is in it."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _DESCRIBE, str(CHECKOUT / "dags")],
+        env=os.environ
+        | {
+            "AIRFLOW_HOME": str(home / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
+            "AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL": "error",
+            "TESSERA_HOME": str(home),
+            "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "dags")]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.partition("DESCRIBED")[2].splitlines()[0])
+    return found
+
+
+@pytest.fixture(scope="session")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow finds in dags/."""
+    return described_dags(tmp_path_factory.mktemp("home"))
