@@ -82,7 +82,7 @@ def _run(spec: JobSpec) -> dict[str, Any] | None:
     with held:
         spark = SparkSession.builder.getOrCreate()
         try:
-            with LogProgress(spark) as progress:
+            with LogProgress().follow(spark) as progress:
                 result = job.run(spark, plan, progress)
         finally:
             spark.stop()

@@ -50,7 +50,7 @@ def end_operations(former: ConnectSession, observer: ConnectSession, timeout_sec
             former.interruptAll()
             # There is no public name for the GetStatus call yet.
             statuses = former.client._get_operation_statuses().operation_statuses
-            working = _working(statuses, interrupted, _threads(observer))
+            working = _working(statuses, interrupted, operation_threads(observer))
             if not working:
                 break
             if time.monotonic() > deadline:
@@ -78,7 +78,11 @@ def _working(statuses: Iterable[_Status], interrupted: set[str], threads: set[st
     return ({status.operation_id for status in statuses} & threads) | (running - interrupted)
 
 
-def _threads(observer: ConnectSession) -> set[str] | None:
+def operation_threads(observer: ConnectSession) -> set[str] | None:
+    """List the operations, of every session, that have a thread; None where the server does not let it be seen.
+
+    The one that asks is among them.
+    """
     try:
         rows = observer.sql(_THREADS).collect()
     except PySparkException as refused:

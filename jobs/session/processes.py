@@ -2,21 +2,42 @@
 
 import contextlib
 import socket
+import time
 
 import psutil
 
 _GRACE_SECONDS = 15.0
+_LOOK_SECONDS = 0.05
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say whether a process still does anything or holds files; one that only waits for its parent does not.
+
+    A JVM that exits shows as a zombie as soon as its first thread is gone, while others still hold its files and locks.
+    """
+    try:
+        ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return process.is_running() and not ended
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end(process: psutil.Process, grace_seconds: float = _GRACE_SECONDS) -> None:
     """End a process: SIGTERM, and SIGKILL when it still lives after the grace. Returns when it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(grace_seconds)
-        except psutil.TimeoutExpired:
+        if not _ends_within(process, grace_seconds):
             process.kill()
-            process.wait(grace_seconds)
+            _ends_within(process, grace_seconds)
+
+
+def _ends_within(process: psutil.Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def end_tree(process: psutil.Process) -> None:

@@ -3,8 +3,8 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pyspark.sql import SparkSession, is_remote
@@ -21,12 +21,12 @@ _BAR_WIDTH = 30
 class Progress(Protocol):
     """What a job tells its caller on the way."""
 
-    def stage(self, name: str, **counts: int) -> None:
+    def stage(self, name: str, **counts: int | str) -> None:
         """Begin a stage, which ends the one before it.
 
         Args:
             name: what is being done, e.g. "landing rows".
-            counts: what is known of its size, by unit, e.g. rows=23400, bytes=1200000.
+            counts: what is known of it: its size by unit, e.g. rows=23400, bytes=1200000, or a word, e.g. batch="b1".
         """
 
 
@@ -38,24 +38,23 @@ class _SparkStage(Protocol):
 class LogProgress:
     """One line when a stage has ended, and percent of its running Spark operation every few seconds.
 
-    Percent needs a Connect session: under spark-submit only the stages are told. Use it as a context manager, so that
-    the last stage is told too.
+    Percent needs a Connect session: under spark-submit only the stages are told.
+
+    Args:
+        total: how many stages there will be, if that is known.
+        say: takes each line.
     """
 
-    def __init__(
-        self, spark: SparkSession | None = None, total: int | None = None, say: Callable[[str], None] = logger.info
-    ) -> None:
-        """Args: `total` is how many stages there will be, if known; `say` takes each line."""
-        self._spark = spark if is_remote() else None
+    def __init__(self, total: int | None = None, say: Callable[[str], None] = logger.info) -> None:
+        self.say = say
         self._total = f"/{total}" if total else ""
-        self._say = say
         # pyspark asks for a subclass and takes any callable.
         self._handler = cast("ProgressHandler", self._on_progress)
         self._number = 0
         self._stage: str | None = None
         self._began = self._said = time.monotonic()
 
-    def stage(self, name: str, **counts: int) -> None:
+    def stage(self, name: str, **counts: int | str) -> None:
         """Begin a stage, which ends the one before it."""
         self._end_stage("")
         self._number += 1
@@ -63,27 +62,29 @@ class LogProgress:
         self._stage = f"STEP {self._number}{self._total} {name}" + (f": {told}" if told else "")
         self._began = self._said = time.monotonic()
 
-    def __enter__(self) -> Self:
-        if self._spark is not None:
-            self._spark.registerProgressHandler(self._handler)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._spark is not None:
-            self._spark.removeProgressHandler(self._handler)
-        self._end_stage("" if error is None else ", failed")
+    @contextmanager
+    def follow(self, spark: SparkSession) -> Iterator[Self]:
+        """Watch a session's operations inside the block, and end the last stage with it."""
+        if is_remote():
+            spark.registerProgressHandler(self._handler)
+        how = ", failed"
+        try:
+            yield self
+            how = ""
+        finally:
+            if is_remote():
+                spark.removeProgressHandler(self._handler)
+            self._end_stage(how)
 
     def show(self, stage: str, done: int, tasks: int, seconds: float) -> None:
         """Show how far the running Spark operation of a stage is."""
         if time.monotonic() - self._said >= _SAY_EVERY_SECONDS:
             self._said = time.monotonic()
-            self._say(f"{stage}: {100 * done // tasks} % of {tasks} Spark tasks after {seconds:.0f} s")
+            self.say(f"{stage}: {100 * done // tasks} % of {tasks} Spark tasks after {seconds:.0f} s")
 
     def _end_stage(self, how: str) -> None:
         if self._stage is not None:
-            self._say(f"{self._stage} in {time.monotonic() - self._began:.1f} s{how}")
+            self.say(f"{self._stage} in {time.monotonic() - self._began:.1f} s{how}")
         self._stage = None
 
     def _on_progress(
@@ -113,12 +114,14 @@ class BarProgress(LogProgress):
         super()._end_stage(how)
 
 
-def progress_for_terminal(spark: SparkSession | None, say: Callable[[str], None] = logger.info) -> LogProgress:
+def progress_for_terminal(total: int | None = None, say: Callable[[str], None] = logger.info) -> LogProgress:
     """Give the progress of a command: a bar when stderr is a terminal, lines otherwise."""
-    return BarProgress(spark, say=say) if sys.stderr.isatty() else LogProgress(spark, say=say)
+    return BarProgress(total, say) if sys.stderr.isatty() else LogProgress(total, say)
 
 
-def _count(unit: str, value: int) -> str:
+def _count(unit: str, value: int | str) -> str:
+    if isinstance(value, str):
+        return f"{unit} {value}"
     if unit == "bytes":
         return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
     return f"{value:,} {unit}".replace(",", " ")

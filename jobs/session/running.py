@@ -1,6 +1,5 @@
 """One job on whichever engine: the same function, plan and result."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,6 @@ from jobs.session.progress import LogProgress
 from jobs.session.submit import run_submitted
 from jobs.settings import Settings
 
-logger = logging.getLogger(__name__)
-
 
 def run_job(
     settings: Settings,
@@ -22,8 +19,7 @@ def run_job(
     function: Callable[..., Any],
     plan: BaseModel,
     session_id: str,
-    say: Callable[[str], None] = logger.info,
-    progress: type[LogProgress] = LogProgress,
+    progress: LogProgress | None = None,
 ) -> Any:  # what `function` returns; the engine may be another process
     """Run a job's function on an engine and give its result.
 
@@ -33,14 +29,14 @@ def run_job(
         function: of a feature's job module: (spark, plan[, progress]) -> model or None.
         plan: the job's plan.
         session_id: of this attempt, from `new_session_id`; `interrupt` takes it to end the attempt's work.
-        say: takes each line of progress.
-        progress: how progress is shown where the job runs in a session of this process.
+        progress: shows how far it is; to the log by default.
 
     Raises:
         TesseraError: what the job raised, or StoreError when the engine cannot run it.
     """
     job = EntryPoint.of(function)
+    progress = progress or LogProgress()
     if engine.kind is EngineKind.SUBMIT:
-        return run_submitted(settings, engine, job, plan, session_id, say)
-    with open_session(settings, engine, session_id) as spark, progress(spark, say=say) as shown:
-        return job.run(spark, plan, shown)
+        return run_submitted(settings, engine, job, plan, session_id, progress.say)
+    with open_session(settings, engine, session_id) as spark, progress.follow(spark):
+        return job.run(spark, plan, progress)

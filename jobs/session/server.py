@@ -37,7 +37,6 @@ from jobs.session.server_state import (
     be_client,
     be_keeper,
     forget_state,
-    is_kept,
     keeper_pid,
     last_client_at,
     read_state,
@@ -72,10 +71,11 @@ def ensure_running(settings: Settings) -> str:
     deadline = time.monotonic() + settings.engine.start_timeout_seconds
     while time.monotonic() < deadline:
         state = read_state(settings.home)
-        kept = is_kept(settings.home)
-        if kept and state is not None and state.answers():
+        keeper_now = keeper_pid(settings.home)
+        # A JVM that another keeper started is about to be ended by this one.
+        if state is not None and state.keeper_pid == keeper_now and state.answers():
             return state.address
-        if keeper is None and not kept:
+        if keeper is None and keeper_now is None:
             sys.stderr.write(
                 f"Starting Spark on port {settings.network.engine_port}, about 15 s; it stays for the next command and "
                 f"ends by itself after {settings.engine.idle_minutes:g} minutes without one.\n"
@@ -107,7 +107,7 @@ def _detach(settings: Settings) -> subprocess.Popen[bytes]:
         keeper = subprocess.Popen(
             [sys.executable, "-m", "jobs.session.server", "--until-idle"],
             cwd=ROOT,
-            env=_keeper_environment(settings),
+            env=keeper_environment(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -117,7 +117,8 @@ def _detach(settings: Settings) -> subprocess.Popen[bytes]:
     return keeper
 
 
-def _keeper_environment(settings: Settings) -> dict[str, str]:
+def keeper_environment(settings: Settings) -> dict[str, str]:
+    """Build the environment of a keeper that reads these settings."""
     # Short names would win over the settings that are handed on.
     kept = {name: value for name, value in os.environ.items() if name not in SHORT_NAMES}
     return kept | settings.environment()
@@ -192,8 +193,8 @@ class Keeper:
             )
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
-        environment = jvm_environment(self._settings, token=engine_token(self._home), local_work=self._work)
         command = server_command(self._settings, self._work)
+        environment = jvm_environment(self._settings, token=engine_token(self._home), local_work=self._work)
         with subprocess.Popen(
             command, cwd=self._work, env=environment, stdin=subprocess.DEVNULL, pass_fds=lock.descriptors
         ) as jvm:
@@ -212,6 +213,7 @@ class Keeper:
             port=self._settings.network.engine_port,
             jvm_pid=jvm.pid,
             jvm_started=psutil.Process(jvm.pid).create_time(),
+            keeper_pid=os.getpid(),
             ready=False,
         )
         write_state(self._home, state)

@@ -17,6 +17,7 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from jobs.session.jvm import engine_folder
+from jobs.session.processes import is_alive
 
 # Start times are read back from the clock of the system, which may be corrected meanwhile.
 _CLOCK_SLACK_SECONDS = 3.0
@@ -31,6 +32,7 @@ class ServerState(BaseModel):
     jvm_pid: int
     jvm_started: float
     """Seconds since 1970, as the system says; together with the pid it names the process."""
+    keeper_pid: int
     ready: bool
 
     @property
@@ -43,7 +45,7 @@ class ServerState(BaseModel):
         try:
             process = psutil.Process(self.jvm_pid)
             same = abs(process.create_time() - self.jvm_started) < _CLOCK_SLACK_SECONDS
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if same and is_alive(process) else None
         except psutil.NoSuchProcess:
             return None
 
