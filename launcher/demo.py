@@ -57,7 +57,9 @@ def lake_totals(home: Path) -> cdnow.Totals:
 
     path = next(t["path"] for t in tessera("tables") if t["name"] == "lake/web_orders")
     table = DeltaTable(path).to_pyarrow_table(
-        columns=["customerID", "commerce.order.itemCount", "commerce.order.priceTotal"]
+        # The lake may hold batches of yours too, and rows of a batch that is not active yet.
+        partitions=[("_batch", "in", list(cdnow.BATCHES))],
+        columns=["customerID", "commerce.order.itemCount", "commerce.order.priceTotal"],
     )
     value: Decimal = pc.sum(table["commerce.order.priceTotal"]).as_py()
     return cdnow.Totals(
