@@ -1,8 +1,8 @@
 """Fixtures that every test may use.
 
 `engine` and `spark` need Java and Delta's jars (in `$TESSERA_HOME/jars` or `.tessera/jars`); every test that asks for
-one is marked `spark`, and `pytest -m "not spark and not platform"` needs neither. TESSERA_TEST_SPARK=sc://host:port
-takes a server that runs already.
+one, or that starts a whole platform, is marked `spark`, and `pytest -m "not spark"` needs neither.
+TESSERA_TEST_SPARK=sc://host:port takes a server that runs already.
 """
 
 import os
@@ -23,7 +23,7 @@ from jobs.settings import Settings, load_settings
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "engine" in getattr(item, "fixturenames", ()):
+        if "engine" in getattr(item, "fixturenames", ()) or item.get_closest_marker("platform"):
             item.add_marker(pytest.mark.spark)
 
 
