@@ -85,11 +85,14 @@ def _install_python_venv(machine: Machine) -> None:
         raise Refusal(
             f"{sys.executable} has no module ensurepip, so it cannot make a virtual environment. Install: {how}"
         )
+    apt_update(machine)
     apt_install(machine, package)
 
 
 def apt_install(machine: Machine, package: str) -> None:
-    """Install a Debian package without asking anything.
+    """Install a Debian package without asking anything; one that is installed already is left as it is.
+
+    An upgrade would take the files away from under the programs that run from them.
 
     Raises:
         Refusal: apt-get failed.
