@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from jobs.lake import lookups
 from jobs.lake.definition import ensure
 from jobs.lake.fold import fold
 from jobs.lake.keyed_table import Folded, Mode, Run
@@ -103,6 +104,11 @@ def test_any_history_answers_as_a_dictionary_does(spark, tmp_path_factory, mode,
     asked = IDENTITIES[::2]
     expected = {identity: row for identity, row in history.expected().items() if identity in asked}
     assert found(lookup(spark, history.table, asked, history.active)) == expected
+    if mode is Mode.REPLACE:
+        looked_up = {identity: lookups.lookup(history.table, identity, history.active) for identity in asked}
+        assert {identity: row["_ord"] for identity, row in looked_up.items() if row} == {
+            identity: row[-1] for identity, row in expected.items()
+        }
 
 
 @pytest.fixture
