@@ -32,7 +32,8 @@ _LOOK_SECONDS = 0.5
 _HEALTH_SECONDS = 20
 # A component that is up this long and gave no sign for as long is hung: started anew.
 _SILENCE = timedelta(seconds=150)
-_STOP_SECONDS = {1: 10.0, 2: 25.0}
+# An idle worker of Airflow may not heed a request to end.
+_STOP_SECONDS = {1: 6.0, 2: 25.0}
 
 
 class Supervisor:
@@ -57,9 +58,9 @@ class Supervisor:
     def run(self) -> int:
         """Keep everything running until told to stop; returns the exit code, leaves no process."""
         _put_old_logs_aside(self._kept)
-        self._tell()
         try:
             migration = self._start_migration()
+            self._tell()
             while not self._stopping.wait(_LOOK_SECONDS):
                 migration = self._migrated(migration)
                 for kept in self._kept:

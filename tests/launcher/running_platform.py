@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,6 +11,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from tests.conftest import free_port, link_jars
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -44,15 +44,13 @@ with DAG("held", schedule=None, default_args={"retries": 3, "retry_delay": timed
 class RunningPlatform:
     """One platform, started and stopped with `./run` as a user would."""
 
-    def __init__(self, folder: Path, jars: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
-        self.port = _two_free_ports()
+        self.port = free_port()
         dags = folder / "dags"
         dags.mkdir(parents=True)
         (dags / "held.py").write_text(HELD_DAG)
-        (self.home / "jars").mkdir(parents=True)
-        for jar in jars.glob("*.jar"):
-            shutil.copy(jar, self.home / "jars")
+        link_jars(self.home)
         self.env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("TESSERA_", "AIRFLOW_"))},
             "TESSERA_HOME": str(self.home),
@@ -156,18 +154,3 @@ def wait_until(is_true: Callable[[], bool], seconds: float, what: str) -> None:
     while not is_true():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.3)
-
-
-def _two_free_ports() -> int:
-    for port in range(21000, 40000, 10):
-        probes = [socket.socket(), socket.socket()]
-        try:
-            for offset, probe in enumerate(probes):
-                probe.bind(("127.0.0.1", port + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return port
-    raise AssertionError("no two free ports")

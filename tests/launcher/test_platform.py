@@ -1,22 +1,19 @@
 """The platform as a user meets it: it comes up, survives the death of any of its processes, and goes down."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.launcher.running_platform import CHECKOUT, RunningPlatform, kill, wait_until
+from tests.launcher.running_platform import RunningPlatform, kill, wait_until
 
-# Also marked `spark`: without Java there is no platform.
-pytestmark = [pytest.mark.platform, pytest.mark.spark, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    home = Path(os.environ.get("TESSERA_HOME", CHECKOUT / ".tessera"))
-    running = RunningPlatform(tmp_path_factory.mktemp("platform 프로필"), home / "jars")
+    running = RunningPlatform(tmp_path_factory.mktemp("platform 프로필"))
     running.up()
     yield running
     running.run("down")
@@ -39,7 +36,7 @@ def test_no_dag_is_paused(platform: RunningPlatform) -> None:
 
 
 def test_a_busy_port_is_named_with_its_holder(platform: RunningPlatform, tmp_path: Path) -> None:
-    other = RunningPlatform(tmp_path, platform.home / "jars")
+    other = RunningPlatform(tmp_path)
     other.env["TESSERA_PORT"] = str(platform.port)
     refused = other.run("up")
     assert refused.returncode == 4
