@@ -51,4 +51,8 @@ class Engine:
         )
 
     def __str__(self) -> str:
-        return self.target.partition(";")[0] or str(self.kind)
+        # What follows may be a token.
+        return self.target.partition("/;")[0] or str(self.kind)
+
+    def __repr__(self) -> str:
+        return f"Engine({self})"

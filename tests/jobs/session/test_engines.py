@@ -28,4 +28,6 @@ def test_another_text_is_refused_with_what_would_be_right(text: str) -> None:
 
 
 def test_an_engine_is_shown_without_its_token() -> None:
-    assert "secret" not in str(Engine.parse("sc://host:15002/;token=secret"))
+    engine = Engine.parse("sc://host:15002/;token=secret")
+    assert str(engine) == "sc://host:15002"
+    assert "secret" not in repr(engine)
