@@ -1,9 +1,10 @@
 """One attempt at one batch: read the files once, judge every row, write the batch's partition of each table.
 
 Order: the raw text is parsed once into a staging table, and there it is decided whether the share of refused rows fails
-the batch; then the lake and the quarantine are written. Every write replaces the batch's own partition, so an attempt
-that died is overwritten by the next one, and the same batch twice equals once. Nothing here knows the catalog: readers
-see the rows once the caller has made the batch ACTIVE.
+the batch; then the lake, the quarantine and, for a dataset that feeds the Profile store, events or fragments and links
+are written. Every write replaces the batch's own partition, so an attempt that died is overwritten by the next one, and
+the same batch twice equals once. Nothing here knows the catalog: readers see the rows once the caller has made the
+batch ACTIVE.
 """
 
 import logging
@@ -13,16 +14,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
+from jobs.catalog.definitions import DatasetKind
 from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
 from jobs.ingest.models import FileFormat, IngestPlan, IngestResult, TooManyRefused
+from jobs.ingest.transforms.events import (
+    event_fragment_rows,
+    event_fragments,
+    event_rows,
+    events_table,
+    is_active,
+    seen_hashes,
+    unseen,
+)
+from jobs.ingest.transforms.identities import FIT, IDENTITY
 from jobs.ingest.transforms.landing import lake_rows, lake_table, quarantine_rows, quarantine_table
+from jobs.ingest.transforms.links import link_rows, links_table
 from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
+from jobs.ingest.transforms.records import FRAGMENT_KEY, record_fragments, record_rows
 from jobs.ingest.transforms.staging import staged_rows
 from jobs.lake.definition import ensure
+from jobs.lake.keyed_table import LEVEL, PART, RUN, KeyedTable, Run
+from jobs.lake.runs import drop_run, write_run
+from jobs.lake.schema import BATCH
+from jobs.lake.sql import checked_batch_id, literal
 from jobs.lake.store import Store
-from jobs.lake.tables import Table, Written, drop_batch, exists, replace_batch
+from jobs.lake.tables import Table, Written, drop_batch, exists, read, replace_batch, replace_where
 from jobs.session.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -55,34 +73,105 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
         counts = _count(staged, plan)
         placed = numbered(staged, split_frame(spark, counts, plan.files))
         if refusal := _refusal(plan, counts):
-            _write_quarantine(spark, plan, placed)
+            _write_quarantine(spark, plan, placed, counts)
             raise refusal
-        progress.stage("writing", rows=counts.read - counts.quarantined, quarantined=counts.quarantined)
-        tables = _write_lake(spark, plan, placed) | _write_quarantine(spark, plan, placed)
+        progress.stage("writing the lake", rows=counts.landed, quarantined=counts.quarantined)
+        lake = lake_table(_store(plan), plan.dataset)
+        tables = _write(spark, plan, lake, lake_rows(placed, plan))
+        tables |= _write_quarantine(spark, plan, placed, counts)
+        applied = counts.landed
+        if plan.in_profile:
+            progress.stage("writing the Profile store", rows=counts.fit)
+            write = _write_events if plan.dataset.kind is DatasetKind.EVENTS else _write_records
+            applied, written = write(spark, plan, placed)
+            tables |= written
+    left_out = counts.fit - applied if plan.in_profile else 0
+    is_events = plan.dataset.kind is DatasetKind.EVENTS
     return IngestResult(
         dataset=plan.dataset.id,
         batch_id=plan.batch_id,
         read=counts.read,
-        landed=counts.read - counts.quarantined,
-        applied=counts.read - counts.quarantined,
+        landed=counts.landed,
+        applied=applied,
+        superseded=0 if is_events else left_out,
+        duplicates=left_out if is_events else 0,
         quarantined=counts.quarantined,
         refused=counts.refused,
         tables=tables,
         seconds=round(time.monotonic() - began, 1),
+        warnings=_warnings(plan, counts),
     )
 
 
 def drop(spark: SparkSession, plan: IngestPlan) -> None:
     """Remove what a batch that failed for good has written; its quarantine stays."""
-    table = lake_table(Store(plan.store_root, plan.sandbox), plan.dataset)
-    if exists(spark, table.path):
-        drop_batch(spark, table, plan.batch_id, plan.commit)
+    for table in (lake_table(_store(plan), plan.dataset), links_table(plan)):
+        if exists(spark, table.path):
+            drop_batch(spark, table, plan.batch_id, plan.commit)
+    fragments = _fragments(plan)
+    if exists(spark, fragments.path):
+        drop_run(spark, fragments, Run(plan.batch_id, plan.seq), plan.commit)
+    events = events_table(plan)
+    if plan.dataset.kind is DatasetKind.EVENTS and exists(spark, events.path):
+        nothing = spark.createDataFrame([], read(spark, events.path).schema)
+        replace_where(spark, events, nothing, _own_run(plan), plan.commit)
+
+
+def _write_records(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
+    """Write fragments and links; returns the rows that no later row of the batch came after."""
+    fragments = record_fragments(plan)
+    written = _write_fragments(spark, plan, fragments, record_rows(placed, plan))
+    keys = written.rows
+    if plan.dataset.upsert:
+        keys = placed.where(F.col(FIT)).agg(F.count_distinct(IDENTITY)).collect()[0][0]
+    links = _write(spark, plan, links_table(plan), link_rows(placed.where(F.col(FIT)), plan, IDENTITY))
+    return keys, {fragments.name: written} | links
+
+
+def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
+    """Write events, fragments and links; returns the events that were not known."""
+    table = events_table(plan)
+    ensure(spark, table)
+    events = _unseen(spark, plan, event_rows(placed, plan))
+    written = replace_where(
+        spark, table, events.sortWithinPartitions(FRAGMENT_KEY.name, "timestamp"), _own_run(plan), plan.commit
+    )
+    # Read back: the search for known events is not made again.
+    own = read(spark, table.path).where((F.col(LEVEL) == RUN) & (F.col(PART) == plan.batch_id))
+    fragments = event_fragments(plan)
+    summed = _write_fragments(spark, plan, fragments, event_fragment_rows(own))
+    links = _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name))
+    return written.rows, {table.name: written, fragments.name: summed} | links
+
+
+def _unseen(spark: SparkSession, plan: IngestPlan, events: DataFrame) -> DataFrame:
+    """Leave out the events whose `_id` an ACTIVE batch of the dataset has."""
+    earlier = [batch for batch in plan.active_batches if batch.batch_id != plan.batch_id]
+    if not earlier:
+        return events
+    known = read(spark, events_table(plan).path).where(is_active(earlier))
+    hashes = seen_hashes(events, known)
+    # Most batches have no event twice: then one narrow scan is all.
+    return unseen(events, known, hashes) if hashes.limit(1).count() else events
+
+
+def _write_fragments(spark: SparkSession, plan: IngestPlan, table: KeyedTable, rows: DataFrame) -> Written:
+    ensure(spark, table.table)
+    return write_run(spark, table, rows, Run(plan.batch_id, plan.seq), plan.at, plan.commit)
+
+
+def _fragments(plan: IngestPlan) -> KeyedTable:
+    return event_fragments(plan) if plan.dataset.kind is DatasetKind.EVENTS else record_fragments(plan)
+
+
+def _own_run(plan: IngestPlan) -> str:
+    return f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(plan.batch_id))}"
 
 
 @contextmanager
 def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[DataFrame]:
     """Write the parsed rows to a place of this attempt alone, and remove it in the end."""
-    store = Store(plan.store_root, plan.sandbox)
+    store = _store(plan)
     path = store.path("staging", plan.batch_id, plan.commit.attempt)
     progress.stage("reading", files=len(plan.files), bytes=sum(file.size_bytes for file in plan.files))
     try:
@@ -138,13 +227,24 @@ def _refusal(plan: IngestPlan, counts: Counted) -> TooManyRefused | None:
     )
 
 
-def _write_lake(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> dict[str, Written]:
-    table = lake_table(Store(plan.store_root, plan.sandbox), plan.dataset)
-    return _write(spark, plan, table, lake_rows(placed, plan))
+def _warnings(plan: IngestPlan, counts: Counted) -> tuple[str, ...]:
+    limit = plan.bounds.upsert_warning_rows
+    if plan.dataset.upsert and counts.read > limit:
+        return (f"{counts.read} rows in an upsert batch; keep each below {limit} (ingest.upsert_warning_rows)",)
+    return ()
 
 
-def _write_quarantine(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> dict[str, Written]:
-    table = quarantine_table(Store(plan.store_root, plan.sandbox), plan.dataset.id)
+def _store(plan: IngestPlan) -> Store:
+    return Store(plan.store_root, plan.sandbox)
+
+
+def _write_quarantine(spark: SparkSession, plan: IngestPlan, placed: DataFrame, counts: Counted) -> dict[str, Written]:
+    table = quarantine_table(_store(plan), plan.dataset.id)
+    ensure(spark, table)
+    earlier = read(spark, table.path).where(F.col(BATCH) == plan.batch_id)
+    # Looking for an earlier attempt's rows is cheaper than replacing nothing by nothing.
+    if not counts.quarantined and not earlier.limit(1).count():
+        return {}
     return _write(spark, plan, table, quarantine_rows(placed, plan.batch_id))
 
 

@@ -116,10 +116,8 @@ def _node_problem(node: str, children: Sequence[str]) -> Column:
     value, prefix = F.col(f"`n:{node}`"), f"{node}." if node else ""
     keys = F.map_keys(value.try_cast("map<string,variant>"))
     unknown = F.get(F.filter(keys, lambda key: ~key.isin(*children)), F.lit(0))
-    # A key that is no name may be data put in the wrong place: messages hold no data.
-    named = F.when(unknown.rlike(r"^[A-Za-z_][\w-]{0,63}$"), unknown).otherwise("(a key that is no name)")
-    kind = kind_of(value)
+    kind, field = kind_of(value), F.concat(F.lit(prefix), rules.shown_name(unknown))
     return F.coalesce(
         F.when(is_given(kind) & (kind != "OBJECT"), rules.WRONG_TYPE.broken(field=node, expected="an object")),
-        F.when(unknown.isNotNull(), rules.UNKNOWN_FIELD.broken(field=F.concat(F.lit(prefix), named))),
+        F.when(unknown.isNotNull(), rules.UNKNOWN_FIELD.broken(field=field)),
     )

@@ -4,10 +4,11 @@ from pyspark.sql import DataFrame, functions as F
 
 from jobs.catalog.definitions import Dataset, DatasetField
 from jobs.ingest.models import IngestPlan
+from jobs.ingest.transforms.identities import FIT, LANDS, MESSAGE, RULE
 from jobs.ingest.transforms.leaves import IDENTITY_MAP, UNSET, leaves_of
 from jobs.ingest.transforms.numbering import FILE, LINE, ORD
 from jobs.ingest.transforms.reading import RAW
-from jobs.ingest.transforms.values import MESSAGE, RULE, leaf_type
+from jobs.ingest.transforms.values import leaf_type
 from jobs.lake.store import Store
 from jobs.lake.tables import BATCH, Column, Table
 
@@ -16,7 +17,7 @@ _COMMENTS = {
     IDENTITY_MAP: "Identities by namespace, as ingested",
     UNSET: "Paths that the row blanks in the record",
 }
-_ORDER_COLUMNS = (
+ORDER_COLUMNS = (
     Column(
         name=BATCH, type="string", comment="Batch that the row came in; a batch counts once the catalog says ACTIVE"
     ),
@@ -42,7 +43,7 @@ def lake_table(store: Store, dataset: Dataset) -> Table:
             f"Rows of dataset {dataset.id} as ingested. It may run ahead of the catalog: "
             "only batches that the catalog calls ACTIVE count."
         ),
-        columns=(*columns, *_ORDER_COLUMNS),
+        columns=(*columns, *ORDER_COLUMNS),
         personal=frozenset(leaf.name for leaf in leaves) | {FILE},
     )
 
@@ -69,13 +70,13 @@ def quarantine_table(store: Store, dataset_id: str) -> Table:
 def lake_rows(placed: DataFrame, plan: IngestPlan) -> DataFrame:
     """Return the rows of a batch's partition of lake/<dataset>: those that broke no rule, or one of Profile only."""
     leaves = leaves_of(plan.dataset)
-    return placed.where(F.col(RULE).isNull()).select(
+    return placed.where(F.col(LANDS)).select(
         *(F.col(f"`{leaf.name}`") for leaf in leaves),
         F.lit(plan.batch_id).alias(BATCH),
         F.lit(plan.seq).cast("long").alias("_seq"),
         F.col(ORD),
         F.lit(plan.at).cast("timestamp").alias("_at"),
-        F.lit(True).alias(PROFILE),
+        F.col(FIT).alias(PROFILE),
         F.col(FILE),
     )
 

@@ -14,9 +14,9 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.records import InputFile
 from jobs.ingest.transforms.documents import BLANK
+from jobs.ingest.transforms.identities import FIT, LANDS, MESSAGE, RULE
 from jobs.ingest.transforms.reading import BLOCK, PATH, ROW, plain_path
 from jobs.ingest.transforms.rules import REPEATED_HEADER
-from jobs.ingest.transforms.values import MESSAGE, RULE
 
 FILE, LINE, ORD = "_file", "@line", "_ord"
 ROWS_PER_FILE = 2**40
@@ -34,6 +34,8 @@ class Group(NamedTuple):
     rows: int
     first_row: int
     message: str | None
+    landed: int
+    fit: int
 
 
 class Split(NamedTuple):
@@ -45,9 +47,20 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Counted:
-    """What staging holds: rows read, refused rows by rule with one message each, and splits by (`@path`, `@block`)."""
+    """What staging holds.
+
+    Args:
+        read: rows, without blank lines and headers.
+        landed: those for the lake.
+        fit: those that the Profile store can take.
+        refused: those that break a rule, by rule.
+        messages: one message of each such rule.
+        splits: by (`@path`, `@block`).
+    """
 
     read: int
+    landed: int
+    fit: int
     refused: dict[str, int]
     messages: dict[str, str]
     splits: dict[tuple[str, int], Split]
@@ -61,7 +74,11 @@ class Counted:
 def counts_by_split(staged: DataFrame) -> DataFrame:
     """Count staged rows by split and rule: one row per (`@path`, `@block`, `@rule`), so small in every batch."""
     return staged.groupBy(PATH, BLOCK, RULE).agg(
-        F.count(F.lit(1)).alias("rows"), F.min(ROW).alias("first_row"), F.min(MESSAGE).alias("message")
+        F.count(F.lit(1)).alias("rows"),
+        F.min(ROW).alias("first_row"),
+        F.min(MESSAGE).alias("message"),
+        F.count_if(LANDS).alias("landed"),
+        F.count_if(FIT).alias("fit"),
     )
 
 
@@ -78,7 +95,8 @@ def counted(groups: Iterable[Group]) -> Counted:
         messages.setdefault(group.rule, group.message)
     read = sum(rows for rule, rows in rows_by_rule.items() if rule != BLANK)
     refused = {rule: rows for rule, rows in sorted(rows_by_rule.items()) if rows and rule not in ("", BLANK)}
-    return Counted(read, refused, {rule: messages[rule] or "" for rule in refused}, splits)
+    landed, fit = sum(group.landed for group in groups), sum(group.fit for group in groups)
+    return Counted(read, landed, fit, refused, {rule: messages[rule] or "" for rule in refused}, splits)
 
 
 def _splits(groups: Iterable[Group]) -> dict[tuple[str, int], Split]:

@@ -109,6 +109,31 @@ MISSING_TIMESTAMP = Rule(
     "timestamp: absent or null",
 )
 
+UNKNOWN_NAMESPACE = Rule(
+    "unknown_namespace",
+    "A namespace in identityMap is declared; its spelling does not depend on case.",
+    "identityMap: unknown namespace {namespace}; declare it, or leave it out",
+    lands=True,
+)
+BAD_IDENTITY = Rule(
+    "bad_identity",
+    "An identity has 1 to 1,024 characters that are not all blank; an ECID has exactly 38 digits.",
+    "{field}: not an identity of 1 to 1024 characters{digits}",
+    lands=True,
+)
+MISSING_IDENTITY = Rule(
+    "missing_identity",
+    "A row has a primary identity: the primary field, else the one of identityMap that is marked primary.",
+    "{field}: the primary identity is absent",
+    lands=True,
+)
+EVENT_EXPIRED = Rule(
+    "event_expired",
+    "An event is younger than the dataset's ttl_days at the instant of its ingestion.",
+    "timestamp: older than the {days} days that the dataset keeps events for",
+    lands=True,
+)
+
 RULES: tuple[Rule, ...] = (
     ROW_TOO_LARGE,
     BAD_ENCODING,
@@ -124,4 +149,13 @@ RULES: tuple[Rule, ...] = (
     FORMAT_MISMATCH,
     MISSING_ID,
     MISSING_TIMESTAMP,
+    UNKNOWN_NAMESPACE,
+    BAD_IDENTITY,
+    MISSING_IDENTITY,
+    EVENT_EXPIRED,
 )
+
+
+def shown_name(name: Column) -> Column:
+    """Return a name as a message may show it: one that is no name may be data in the wrong place."""
+    return F.when(name.rlike(r"^[A-Za-z_][\w-]{0,63}$"), name).otherwise("(a key that is no name)")

@@ -11,14 +11,15 @@ from jobs.ingest.models import FileFormat, IngestPlan
 from jobs.ingest.transforms import columnar, documents, reading
 from jobs.ingest.transforms.encodings import java_encoding
 from jobs.ingest.transforms.headers import check_header, csv_names
+from jobs.ingest.transforms.identities import judged
 from jobs.ingest.transforms.leaves import Leaf, leaves_of, max_row_bytes
 from jobs.ingest.transforms.values import typed
 
 
 def staged_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
-    """Read the files of a batch: one row per line, array element or Parquet row, as `values.typed` describes it."""
+    """Read the files of a batch: a row per line, array element or Parquet row, as `identities.judged` describes it."""
     leaves = leaves_of(plan.dataset)
-    frames = [typed(rows, plan.dataset, leaves) for rows in _parsed(spark, plan, leaves)]
+    frames = [judged(typed(rows, plan.dataset, leaves), plan, leaves) for rows in _parsed(spark, plan, leaves)]
     return reduce(DataFrame.unionByName, frames)
 
 

@@ -21,11 +21,9 @@ from jobs.ingest.transforms.casting import (
 )
 from jobs.ingest.transforms.documents import PROBLEM
 from jobs.ingest.transforms.leaves import IDENTITY_MAP, UNSET, Leaf
-from jobs.ingest.transforms.reading import BLOCK, PATH, PLACE, RAW, ROW
+from jobs.ingest.transforms.reading import PLACE
 
-RULE, MESSAGE = "@rule", "@message"
 IDENTITY_MAP_TYPE = "map<string,array<struct<id:string,primary:boolean>>>"
-_STAGED_PLACE = (PATH, BLOCK, ROW)
 _EXPECTED = {
     "date": "a date such as 2024-01-31",
     "timestamp": "an instant such as 2024-01-31T10:00:00Z",
@@ -34,10 +32,10 @@ _EXPECTED = {
 
 
 def typed(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFrame:
-    """Give each leaf its type, and each row its rule: null for a row that meets them all.
+    """Give each leaf its type, and each row the first rule that its values break.
 
     Returns:
-        `@path`, `@block`, `@row`, `@raw` (null unless refused), `@rule`, `@message`, and one column per leaf.
+        `@path`, `@block`, `@row`, `@raw`, `@problem`, and one column per leaf, by its name.
     """
     texts = _with_texts(rows, leaves)
     valued = _with_values(texts, dataset, leaves)
@@ -45,13 +43,7 @@ def typed(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFram
     problem = F.coalesce(F.col(PROBLEM), *broken)
     judged = valued.select(*PLACE, problem.alias(PROBLEM), *(_quoted(leaf.value) for leaf in leaves))
     sound = F.col(PROBLEM).isNull()
-    return judged.select(
-        *_STAGED_PLACE,
-        F.when(~sound, F.col(RAW)).alias(RAW),
-        F.col(f"{PROBLEM}.rule").alias(RULE),
-        F.col(f"{PROBLEM}.message").alias(MESSAGE),
-        *(F.when(sound, _quoted(leaf.value)).alias(leaf.name) for leaf in leaves),
-    )
+    return judged.select(*PLACE, PROBLEM, *(F.when(sound, _quoted(leaf.value)).alias(leaf.name) for leaf in leaves))
 
 
 def leaf_type(leaf: Leaf) -> str:
@@ -61,9 +53,9 @@ def leaf_type(leaf: Leaf) -> str:
 
 def _with_texts(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
     """Add to each JSON value its kind, `k:<n>`, and to each scalar one its text, `t:<n>`."""
-    added = []
+    added, columns = [], set(rows.columns)
     for leaf in leaves:
-        if leaf.variant in rows.columns:
+        if leaf.variant in columns:
             added.append(kind_of(_quoted(leaf.variant)).alias(leaf.kind))
             if not leaf.is_nested:
                 added.append(_quoted(leaf.variant).try_cast("string").alias(leaf.text))
@@ -72,10 +64,9 @@ def _with_texts(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
 
 def _with_values(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFrame:
     """Add to each leaf its typed value, `x:<n>`, null where it is absent or not of the type."""
+    columns = set(rows.columns)
     added = [
-        _value(leaf, dataset, leaf.kind in rows.columns).alias(leaf.value)
-        for leaf in leaves
-        if leaf.value not in rows.columns
+        _value(leaf, dataset, leaf.kind in columns).alias(leaf.value) for leaf in leaves if leaf.value not in columns
     ]
     return rows.select("*", *added)
 

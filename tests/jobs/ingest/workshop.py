@@ -5,18 +5,23 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.records import Attempt, Batch
+from jobs.catalog.definitions import Dataset, DatasetKind
+from jobs.catalog.records import Attempt, Batch, InputFile
 from jobs.errors import TesseraError
 from jobs.ingest import job
 from jobs.ingest.models import IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.batches import IngestService
+from jobs.ingest.transforms.events import event_fragments
+from jobs.ingest.transforms.records import record_fragments
+from jobs.lake.commits import CommitInfo
+from jobs.lake.runs import read as read_keyed
 from jobs.lake.store import Store
 from jobs.lake.tables import read
 from jobs.settings import Settings
@@ -98,10 +103,44 @@ class Workshop:
     def table(self, *parts: str) -> DataFrame:
         return read(self.spark, self.store.path(*parts))
 
+    def events(self, dataset: str) -> DataFrame:
+        """The events of every batch, ACTIVE or not."""
+        return self.table("events", dataset, f"g{self.catalog.dataset(dataset).generation}")
+
     def lake(self, dataset: str, *columns: str) -> list[tuple[Any, ...]]:
         """The lake's rows in order; by default every column of the dataset that is not all null."""
         ordered = self.table("lake", dataset).orderBy("_seq", "_ord")
         return [tuple(row) for row in ordered.select([F.col(f"`{name}`") for name in columns]).collect()]
+
+    def fragments(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """The fragments that readers see, by primary identity: the leaves that have a value."""
+        record = self.catalog.dataset(dataset)
+        plan = self.plan_of(record.definition, record.generation)
+        is_events = record.definition.kind is DatasetKind.EVENTS
+        table = event_fragments(plan) if is_events else record_fragments(plan)
+        rows = read_keyed(self.spark, table, self.catalog.profile_batches(dataset))
+        shown = rows.select("_identity", *(F.col(f"`{name}`") for name in table.payload_names)).collect()
+        return {row[0]: {k: v for k, v in row.asDict().items() if v is not None and k != "_identity"} for row in shown}
+
+    def plan_of(self, dataset: Dataset, generation: int) -> IngestPlan:
+        """A plan that names the dataset's tables, and nothing to do."""
+        return IngestPlan(
+            dataset=dataset,
+            namespaces=tuple(self.catalog.namespaces()),
+            store_root=self.settings.store_root,
+            sandbox="prod",
+            generation=generation,
+            in_profile=True,
+            batch_id="none",
+            seq=0,
+            at=datetime(2024, 1, 1, tzinfo=UTC),
+            files=(InputFile(path="/none", name="none", size_bytes=0),),
+            bounds=self.settings.ingest,
+            commit=CommitInfo(job="test", attempt="again"),
+        )
+
+    def links(self, dataset: str) -> set[tuple[str, str]]:
+        return {(row[0], row[1]) for row in self.table("links", dataset).select("identity", "linked").collect()}
 
     def quarantine(self, dataset: str, *columns: str) -> list[tuple[Any, ...]]:
         """Refused rows in order."""
