@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.session.client import open_session
 from jobs.session.engines import Engine
@@ -22,18 +22,26 @@ _NUMBERS_A_SECOND = 1_500_000
 
 def write_batch(spark: SparkSession, table: str, seconds: float) -> None:
     """Replace the batch's partition by eight rows, in eight tasks that take `seconds` in all."""
-    numbers = max(1, int(_NUMBERS_A_SECOND * seconds / _TASKS))
-    rows = spark.range(0, _TASKS, 1, _TASKS).selectExpr(
-        "id", f"aggregate(sequence(id, id + {numbers}), 0L, (total, n) -> total + n) AS total", f"'{BATCH}' AS _batch"
-    )
+    rows = _slow_rows(spark, seconds).selectExpr("*", f"'{BATCH}' AS _batch")
     writer = rows.write.format("delta").mode("overwrite").partitionBy("_batch")
     writer.option("replaceWhere", f"_batch = '{BATCH}'").save(table)
+
+
+def count_for_long(spark: SparkSession, seconds: float) -> None:
+    """Keep the server at work on eight tasks that take `seconds` in all."""
+    _slow_rows(spark, seconds).collect()
 
 
 def plan_for_long(spark: SparkSession, seconds: float) -> None:
     """Keep the server's thread of this operation in a loop that looks for no interrupt: it folds a constant."""
     numbers = int(_NUMBERS_A_SECOND * seconds)
     spark.sql(f"SELECT aggregate(sequence(1, {numbers}), 0L, (total, n) -> total + n) FROM VALUES (1)").collect()
+
+
+def _slow_rows(spark: SparkSession, seconds: float) -> DataFrame:
+    numbers = max(1, int(_NUMBERS_A_SECOND * seconds / _TASKS))
+    total = f"aggregate(sequence(id, id + {numbers}), 0L, (total, n) -> total + n)"
+    return spark.range(0, _TASKS, 1, _TASKS).selectExpr("id", f"{total} AS total")
 
 
 def has_written_files(table: str) -> bool:
@@ -44,6 +52,8 @@ def has_written_files(table: str) -> bool:
 def main() -> None:
     what, session_id, table, seconds = sys.argv[1:]
     with open_session(load_settings(), Engine.parse(os.environ[ENGINE_VARIABLE]), session_id) as spark:
+        sys.stdout.write("begins\n")
+        sys.stdout.flush()
         if what == "write":
             write_batch(spark, table, float(seconds))
         else:

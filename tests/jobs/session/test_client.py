@@ -130,9 +130,12 @@ def _attempt(
         [sys.executable, "-m", "tests.jobs.session.attempts", what, session_id, table, str(seconds)],
         cwd=_ROOT,
         env=os.environ | {attempts.ENGINE_VARIABLE: engine.target},
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as client:
         try:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"begins\n"
             yield client
         finally:
             client.kill()
