@@ -6,10 +6,12 @@ number of CDs, dollar value. It holds exact duplicates, so an order is named by 
 
 import csv
 import importlib.metadata
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 # Batch name -> first day after it. The first quarter of 1997 holds every customer's first order.
 BATCHES = {"orders-1997-q1": "1997-04-01", "orders-1997-q2-q4": "1998-01-01", "orders-1998": "1999-01-01"}
@@ -27,13 +29,11 @@ class Order:
     value: Decimal
 
 
-@dataclass(frozen=True)
-class Totals:
-    """What the orders add up to."""
+class Totals(NamedTuple):
+    """What orders add up to, in the source or in a table."""
 
     orders: int
     customers: int
-    cds: int
     value: Decimal
 
 
@@ -66,12 +66,64 @@ def write_order_batches(source: Path, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def totals(source: Path) -> Totals:
+def order_totals(source: Path) -> Totals:
     """Add up the source itself, in plain Python: what the lake must hold in the end."""
     found = list(orders(source))
-    return Totals(
-        len(found),
-        len({o.customer for o in found}),
-        sum(o.cds for o in found),
-        sum((o.value for o in found), Decimal(0)),
-    )
+    return Totals(len(found), len({order.customer for order in found}), sum((o.value for o in found), Decimal(0)))
+
+
+def customer_totals(source: Path) -> Totals:
+    """Add up the customers of the last month: what the Profile store must hold in the end."""
+    known = customers(source).values()
+    return Totals(sum(one.orders for one in known), len(known), sum((one.spent for one in known), Decimal(0)))
+
+
+CUSTOMER_MONTHS = tuple(f"1997-{month:02}" for month in range(1, 7))
+
+
+@dataclass
+class Customer:
+    """What is known of a customer at the end of a month."""
+
+    customer_id: str
+    email: str
+    first_order: str
+    last_order: str
+    orders: int
+    spent: Decimal
+
+
+def customers(source: Path, months: tuple[str, ...] = CUSTOMER_MONTHS) -> dict[str, Customer]:
+    """Return every customer who has ordered by the end of the last month, in plain Python."""
+    known: dict[str, Customer] = {}
+    for order in orders(source):
+        if order.date[:7] <= months[-1]:
+            email = f"customer{order.customer}@cdnow.example"
+            one = known.setdefault(
+                order.customer, Customer(order.customer, email, order.date, order.date, 0, Decimal(0))
+            )
+            one.first_order, one.last_order = min(one.first_order, order.date), max(one.last_order, order.date)
+            one.orders, one.spent = one.orders + 1, one.spent + order.value
+    return known
+
+
+def write_customer_batches(source: Path, folder: Path) -> dict[str, Path]:
+    """Write one JSON lines file a month for `customers`: whoever ordered in it, with what the month changed.
+
+    E-mail and first order are in a customer's first row only: the rows after it say nothing of them, and an upsert
+    keeps them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, before = {}, dict[str, Customer]()
+    for number, month in enumerate(CUSTOMER_MONTHS, start=1):
+        now = customers(source, CUSTOMER_MONTHS[:number])
+        path = paths[f"customers-{month}"] = folder / f"customers-{month}.jsonl"
+        with path.open("w", encoding="utf-8") as out:
+            for key, one in now.items():
+                row = {"customer_id": key, "last_order": one.last_order, "orders": one.orders, "spent": str(one.spent)}
+                if key not in before:
+                    row |= {"email": one.email, "first_order": one.first_order}
+                if key not in before or before[key].orders != one.orders:
+                    out.write(json.dumps(row) + "\n")
+        before = now
+    return paths
