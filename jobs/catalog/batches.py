@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from jobs.catalog.definitions import BATCH_PATTERN, DatasetKind
-from jobs.catalog.records import Batch, BatchStatus, InputFile, differing_files
+from jobs.catalog.records import Batch, BatchStatus, BatchTally, InputFile, differing_files
 from jobs.catalog.schema import BatchRow
 from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, InvalidRequest, shortened
@@ -147,3 +147,16 @@ def active(scope: Scope, dataset_id: str, in_profile: bool) -> list[tuple[str, i
             BatchRow.generation == dataset.generation,
         )
     return [(batch_id, seq or 0) for batch_id, seq in scope.session.execute(wanted.order_by(BatchRow.seq))]
+
+
+def tallies(scope: Scope) -> list[BatchTally]:
+    """Count the batches by dataset and status."""
+    wanted = (
+        select(BatchRow.dataset_id, BatchRow.status, func.count(), func.max(BatchRow.at))
+        .where(BatchRow.sandbox == scope.sandbox)
+        .group_by(BatchRow.dataset_id, BatchRow.status)
+    )
+    return [
+        BatchTally(dataset_id=dataset_id, status=status, batches=number, last_at=last)
+        for dataset_id, status, number, last in scope.session.execute(wanted)
+    ]

@@ -23,6 +23,7 @@ from jobs.catalog.records import (
     Attempt,
     Batch,
     BatchStatus,
+    BatchTally,
     DatasetRecord,
     EnabledInterval,
     Event,
@@ -242,6 +243,11 @@ class Catalog:
         """List batches, the newest first."""
         with self._reading() as scope:
             return batches.listed(scope, dataset_id, status, limit)
+
+    def batch_tallies(self) -> list[BatchTally]:
+        """Count the batches by dataset and status."""
+        with self._reading() as scope:
+            return batches.tallies(scope)
 
     def active_batches(self, dataset_id: str) -> list[tuple[str, int]]:
         """List (id, seq) of a dataset's ACTIVE batches in order: those that a reader of the lake counts."""

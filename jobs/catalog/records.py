@@ -106,6 +106,15 @@ class Batch(_Record):
     already_active: bool = Field(default=False, description="Set by begin_attempt: `result` is the answer already")
 
 
+class BatchTally(_Record):
+    """The batches of one dataset in one status."""
+
+    dataset_id: str
+    status: BatchStatus
+    batches: int
+    last_at: AwareDatetime | None = Field(description="Their highest ingestion instant")
+
+
 class Event(_Record):
     """One change of one record."""
 

@@ -1,5 +1,6 @@
 """One transaction in one sandbox: who acts, when, and what is written down about it."""
 
+import difflib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +9,9 @@ from sqlalchemy.orm import Session
 
 from jobs.catalog.schema import BatchRow, DatasetRow, EventRow
 from jobs.errors import NotFound, known_here, shortened
+
+# Newest batches that a misspelt id is compared with.
+_COMPARED = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,12 @@ class Scope:
         """
         row = self.find_batch(batch_id)
         if row is None:
-            raise NotFound(f"no batch {shortened(batch_id)} in sandbox {self.sandbox!r}; `tessera batches` lists them")
+            newest = select(BatchRow.id).where(BatchRow.sandbox == self.sandbox).order_by(BatchRow.created_at.desc())
+            nearest = difflib.get_close_matches(batch_id, self.session.scalars(newest.limit(_COMPARED)), n=1)
+            hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+            raise NotFound(
+                f"no batch {shortened(batch_id)} in sandbox {self.sandbox!r}; {hint}`tessera batches` lists them"
+            )
         return row
 
 

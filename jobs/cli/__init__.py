@@ -4,13 +4,18 @@
 with the exit code of their class (jobs.errors), a wrong use of a command with 2.
 """
 
+import io
 import logging
 import sys
 
 import typer
 
+from jobs.cli.batches import batch, batches
+from jobs.cli.datasets import datasets
 from jobs.cli.definitions import apply
 from jobs.cli.ingest import ingest
+from jobs.cli.quarantine import quarantine
+from jobs.cli.status import status
 from jobs.cli.tables import tables
 from jobs.errors import TesseraError
 
@@ -22,12 +27,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (apply, ingest, tables):
+for command in (apply, ingest, status, datasets, batches, batch, quarantine, tables):
     app.command()(command)
 
 
 def main() -> None:
     """Run the program; every error that is meant for people becomes one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal cannot show is escaped, not an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("alembic", "httpx", "py4j", "pyspark"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

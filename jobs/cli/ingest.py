@@ -1,20 +1,18 @@
 """`tessera ingest`."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jobs.catalog.records import Batch
 from jobs.cli import options, output
+from jobs.cli.batches import outcome
 from jobs.dag_runs import DagRuns, run_to_the_end
 from jobs.errors import StoreError
 from jobs.ingest.models import FormatChoice, IngestParams
 from jobs.ingest.service.batches import IngestService
-from jobs.ingest.service.running import run_batch
 from jobs.session.engines import Engine
-from jobs.session.progress import progress_for_terminal
 from jobs.settings import Settings
 
 
@@ -49,9 +47,13 @@ def ingest(
             _through_airflow(settings, params, accepted)
             done = catalog.batch(accepted.id)
         else:
+            # Loaded here: the other commands do without Spark and its seconds.
+            from jobs.ingest.service.running import run_batch
+            from jobs.session.progress import progress_for_terminal
+
             engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
             done = run_batch(catalog, settings, engine, accepted.id, "cli", progress_for_terminal(), wait)
-    output.answer(done, _lines(done), as_json)
+    output.answer(done, outcome(done), as_json)
 
 
 def _through_airflow(settings: Settings, params: IngestParams, accepted: Batch) -> None:
@@ -66,14 +68,3 @@ def _through_airflow(settings: Settings, params: IngestParams, accepted: Batch) 
 
 def _absolute(file: str) -> str:
     return file if "://" in file else str(Path(file).expanduser().absolute())
-
-
-def _lines(batch: Batch) -> Iterator[str]:
-    result: dict[str, Any] = batch.result or {}
-    at = f"{batch.at:%Y-%m-%dT%H:%M:%SZ}" if batch.at else "no instant yet"
-    yield f"batch {batch.id} of {batch.dataset_id} is {batch.status} (seq {batch.seq}, at {at})"
-    yield result.get("equation", "")
-    for rule, rows in result.get("refused", {}).items():
-        yield f"  {rows} refused by {rule}; see quarantine/{batch.dataset_id}"
-    for warning in result.get("warnings", ()):
-        yield f"  warning: {warning}"

@@ -8,11 +8,21 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from jobs.catalog.database import Catalog
+from jobs.catalog.definitions import BatchId, DatasetId
 from jobs.catalog.explaining import explained
 from jobs.errors import InvalidRequest
 from jobs.settings import Settings, load_settings
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Dataset(BaseModel):
+    dataset: DatasetId
+
+
+class _Batch(BaseModel):
+    batch: BatchId
+
 
 Sandbox = Annotated[
     str | None,
@@ -60,3 +70,13 @@ def checked(model: type[_Model], **values: object) -> _Model:
         return model(**values)
     except ValidationError as refused:
         raise InvalidRequest(explained(refused, model)) from None
+
+
+def dataset_id(text: str) -> str:
+    """Return a text that can be the id of a dataset; InvalidRequest when it cannot."""
+    return checked(_Dataset, dataset=text).dataset
+
+
+def batch_id(text: str) -> str:
+    """Return a text that can be the id of a batch; InvalidRequest when it cannot."""
+    return checked(_Batch, batch=text).batch

@@ -1,14 +1,20 @@
-"""What the store's tables say of themselves, read without Spark."""
+"""What the store's tables hold and say of themselves, read without Spark."""
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from pyarrow import fs
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from jobs.errors import NotFound, StoreError, known_here, shortened
 from jobs.lake.commits import CommitText
+from jobs.lake.schema import BATCH, Column
 from jobs.lake.store import Store
 
 # What analysts read; the other rooms of a store are the platform's own.
@@ -30,21 +36,75 @@ class TableFacts(BaseModel):
     path: str
 
 
+class TableDescription(TableFacts):
+    """One table with its columns."""
+
+    columns: tuple[Column, ...]
+    partitioned_by: tuple[str, ...]
+
+
 def tables(store: Store) -> list[TableFacts]:
     """List the tables that analysts read, by name; a room that holds none yet is no error."""
-    found = []
-    for room in READABLE:
+    return [_facts(store, name, table) for name, table in _readable(store)]
+
+
+def describe(store: Store, name: str) -> TableDescription:
+    """Describe a table that analysts read.
+
+    Raises:
+        NotFound: there is none of that name; the message names the nearest.
+    """
+    found = dict(_readable(store))
+    if name not in found:
+        raise NotFound(f"no table {shortened(name)} in sandbox {store.sandbox!r}; {known_here(name, found)}")
+    table = found[name]
+    columns = tuple(
+        Column(name=field["name"], type=_ddl(field["type"]), comment=field["metadata"].get("comment", ""))
+        for field in json.loads(table.schema().to_json())["fields"]
+    )
+    facts = _facts(store, name, table).model_dump()
+    return TableDescription(**facts, columns=columns, partitioned_by=tuple(table.metadata().partition_columns))
+
+
+def find(store: Store, room: str, name: str) -> DeltaTable | None:
+    """Open the table `<room>/<name>` as it is now; None when there is none.
+
+    Raises:
+        StoreError: something is there that cannot be read.
+    """
+    return _open(f"{room}/{name}", store.path(room, name))
+
+
+def rows_by_batch(table: DeltaTable) -> dict[str, int]:
+    """Count the rows of each batch's partition; reads the table's log alone."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return {}
+    summed = actions.group_by(f"partition.{BATCH}").aggregate([("num_records", "sum")]).to_pylist()
+    return {row[f"partition.{BATCH}"]: row["num_records_sum"] or 0 for row in summed}
+
+
+def _readable(store: Store) -> Iterator[tuple[str, DeltaTable]]:
+    for room in sorted(READABLE):
         folder = store.path(room)
         system, inside = fs.FileSystem.from_uri(folder)
-        for entry in system.get_file_info(fs.FileSelector(inside, allow_not_found=True)):
-            path = f"{folder}/{entry.base_name}"
-            if entry.type is fs.FileType.Directory and DeltaTable.is_deltatable(path):
-                found.append(_facts(f"{room}/{entry.base_name}", path))
-    return sorted(found, key=lambda table: table.name)
+        entries = system.get_file_info(fs.FileSelector(inside, allow_not_found=True))
+        for entry in sorted((e for e in entries if e.type is fs.FileType.Directory), key=lambda e: e.base_name):
+            name = f"{room}/{entry.base_name}"
+            table = _open(name, f"{folder}/{entry.base_name}")
+            if table is not None:
+                yield name, table
 
 
-def _facts(name: str, path: str) -> TableFacts:
-    table = DeltaTable(path)
+def _open(name: str, path: str) -> DeltaTable | None:
+    try:
+        return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+    except (DeltaError, OSError) as refused:
+        reason = next(iter(str(refused).strip().splitlines()), type(refused).__name__)
+        raise StoreError(f"table {name} cannot be read: {reason}") from refused
+
+
+def _facts(store: Store, name: str, table: DeltaTable) -> TableFacts:
     last = table.history(1)[0]
     by = _committed_by(last.get("userMetadata"))
     rows = pc.sum(pa.table(table.get_add_actions(flatten=True))["num_records"]).as_py()
@@ -56,7 +116,7 @@ def _facts(name: str, path: str) -> TableFacts:
         updated=datetime.fromtimestamp(last["timestamp"] / 1000, UTC),
         run=by.run,
         batch=by.batch,
-        path=path,
+        path=f"{store.sandbox_path}/{name}",
     )
 
 
@@ -66,3 +126,17 @@ def _committed_by(text: str | None) -> CommitText:
     except ValidationError:
         # Another program's commit, or the one that made the table.
         return CommitText(job="", write="")
+
+
+def _ddl(declared: Any) -> str:  # a type in the JSON form of Delta's protocol
+    """Write a type as Spark does."""
+    if isinstance(declared, str):
+        return declared
+    match declared["type"]:
+        case "array":
+            return f"array<{_ddl(declared['elementType'])}>"
+        case "map":
+            return f"map<{_ddl(declared['keyType'])},{_ddl(declared['valueType'])}>"
+        case _:
+            parts = (f"{field['name']}:{_ddl(field['type'])}" for field in declared["fields"])
+            return f"struct<{','.join(parts)}>"

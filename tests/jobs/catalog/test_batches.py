@@ -145,3 +145,25 @@ def test_an_instant_keeps_its_microseconds_and_comes_back_in_utc(filled: Catalog
     read = filled.batch("b1").requested_at
     assert read is not None
     assert read.isoformat() == "2024-02-29T14:59:59.123456+00:00"
+
+
+def test_batches_are_tallied_by_dataset_and_status(filled: Catalog, clock: Clock) -> None:
+    active_batch(filled, "b1")
+    clock.advance(hours=1)
+    active_batch(filled, "b2")
+    new_batch(filled, "b3")
+    new_batch(filled, "b4", "web")
+    tallies = {(t.dataset_id, t.status): (t.batches, t.last_at) for t in filled.batch_tallies()}
+    assert tallies == {
+        ("crm", BatchStatus.ACTIVE): (2, clock.now),
+        ("crm", BatchStatus.NEW): (1, None),
+        ("web", BatchStatus.NEW): (1, None),
+    }
+
+
+def test_an_unknown_batch_is_told_with_the_nearest_known(filled: Catalog) -> None:
+    new_batch(filled, "orders-2024-01")
+    with pytest.raises(NotFound, match=r"no batch 'order-2024-01' .* did you mean 'orders-2024-01'\?"):
+        filled.batch("order-2024-01")
+    with pytest.raises(NotFound, match=r"no batch 'zzz' in sandbox '\w+'; `tessera batches` lists them"):
+        filled.batch("zzz")
