@@ -27,7 +27,7 @@ from jobs.session.engines import Engine, EngineKind
 from jobs.session.operations import end_operations, is_gone
 from jobs.session.secret import TOKEN_VARIABLE, engine_token
 from jobs.session.server import ensure_running
-from jobs.session.server_state import be_client, read_state, takes_connections
+from jobs.session.server_state import be_client, is_kept, read_state, takes_connections
 from jobs.session.signals import signals_raise
 from jobs.session.submit import end_submitted
 from jobs.settings import Settings
@@ -85,7 +85,7 @@ def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterato
 def interrupt(settings: Settings, engine: Engine, session_id: str, timeout_seconds: float) -> None:
     """End every operation of a former session, from any process; afterwards no commit of that session can appear.
 
-    A session that the server does not know, or an embedded server that does not run, has nothing to end.
+    A session that the server does not know, and an embedded server that does not run, have nothing to end.
 
     Raises:
         StoreError: no server answers, or an operation still runs after the timeout.
@@ -93,9 +93,9 @@ def interrupt(settings: Settings, engine: Engine, session_id: str, timeout_secon
     if engine.kind is EngineKind.SUBMIT:
         end_submitted(session_id)
         return
-    if engine.kind is EngineKind.EMBEDDED:
+    # Sessions live in the JVM: one that is gone took its operations along.
+    if _is_own(settings, engine):
         state = read_state(settings.home)
-        # Sessions live in the JVM: a JVM that is gone took its operations along.
         if state is None or state.jvm() is None:
             return
     with _as_client(settings, engine):
@@ -119,7 +119,20 @@ def _address(settings: Settings, engine: Engine) -> str:
     parameters = [p for p in given.split(";") if p and not p.startswith("session_id=")]
     if not any(p.startswith("user_id=") for p in parameters):
         parameters.append(f"user_id={_USER}")
+    if _is_own(settings, engine):
+        if is_kept(settings.home):
+            # It may be starting again after it died.
+            ensure_running(settings)
+        # A command has not the environment of the platform, whose attempts name their server by address.
+        if not any(p.startswith("token=") for p in parameters):
+            parameters.append(f"token={quote(engine_token(settings.home), safe='')}")
     return f"{server.rstrip('/')}/;{';'.join(parameters)}"
+
+
+def _is_own(settings: Settings, engine: Engine) -> bool:
+    """Say whether an engine is the embedded server of this TESSERA_HOME, by kind or by address."""
+    own = f"sc://localhost:{settings.network.engine_port}"
+    return engine.kind is EngineKind.EMBEDDED or str(engine).rstrip("/") == own
 
 
 def _connect(settings: Settings, address: str, session_id: str) -> ConnectSession:
@@ -152,11 +165,7 @@ def _greet(session: ConnectSession, address: str) -> None:
         logger.debug("Spark %s", session.version)
     except SparkConnectGrpcException as refused:
         session.release_session_on_close = False
-        if refused.getGrpcStatusCode() is grpc.StatusCode.UNAUTHENTICATED:
-            raise StoreError(
-                f"the Spark server at {_shown(address)} refuses the token: it must be the one in "
-                f"{TOKEN_VARIABLE}, in the address (;token=), or for the embedded server in TESSERA_HOME/secrets.json"
-            ) from None
+        _explain(refused, address)
         raise
 
 
@@ -167,7 +176,11 @@ def _end(settings: Settings, address: str, session_id: str, timeout_seconds: flo
         both.callback(former.stop)
         observer = _connect(settings, address, new_session_id())
         both.callback(observer.stop)
-        end_operations(former, observer, timeout_seconds)
+        try:
+            end_operations(former, observer, timeout_seconds)
+        except SparkConnectGrpcException as refused:
+            _explain(refused, address)
+            raise
 
 
 def _end_quietly(settings: Settings, address: str, session_id: str) -> bool:
@@ -181,11 +194,22 @@ def _end_quietly(settings: Settings, address: str, session_id: str) -> bool:
 
 
 def _explain(ended: BaseException, address: str) -> None:
-    """Raise a StoreError instead, when it was the server that went away."""
-    if isinstance(ended, PySparkException) and is_gone(ended):
-        raise StoreError(f"the Spark server at {_shown(address)} was restarted during the job: try again") from ended
-    if isinstance(ended, SparkConnectGrpcException) and ended.getGrpcStatusCode() is grpc.StatusCode.UNAVAILABLE:
-        raise StoreError(f"the Spark server at {_shown(address)} went away during the job: try again") from ended
+    """Raise a StoreError instead, when it was the server that went away or refused."""
+    server = _shown(address)
+    if not isinstance(ended, PySparkException):
+        return
+    if is_gone(ended) or ended.getCondition() == "OPERATION_CANCELED":
+        raise StoreError(
+            f"the session at {server} was ended from elsewhere: another attempt took over, or the server was restarted"
+        ) from ended
+    status = ended.getGrpcStatusCode() if isinstance(ended, SparkConnectGrpcException) else None
+    if status is grpc.StatusCode.UNAVAILABLE:
+        raise StoreError(f"the Spark server at {server} went away during the job: try again") from ended
+    if status is grpc.StatusCode.UNAUTHENTICATED:
+        raise StoreError(
+            f"the Spark server at {server} refuses the token: set the right one in {TOKEN_VARIABLE} or in the address "
+            "(;token=); the embedded server's is in TESSERA_HOME/secrets.json"
+        ) from None
 
 
 def _shown(address: str) -> str:

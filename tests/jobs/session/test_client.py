@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.session import SparkSession as ConnectSession
 
@@ -61,7 +60,7 @@ def test_a_session_has_the_id_it_was_given_and_is_gone_afterwards(settings: Sett
     with open_session(settings, engine, session_id) as spark:
         assert spark.client._session_id == session_id  # type: ignore[attr-defined]
         assert spark.range(3).count() == 3
-    with pytest.raises(PySparkException, match="SESSION_CLOSED"):
+    with pytest.raises(StoreError, match="was ended from elsewhere"):
         _open_and_close(settings, engine, session_id)
 
 

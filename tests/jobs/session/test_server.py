@@ -66,8 +66,10 @@ def test_a_server_is_secret_comes_back_and_ends_when_idle(
         _wait_until(lambda: first.jvm() is None)
         assert server.ensure_running(settings) == address
         assert _state(settings).jvm_pid != first.jvm_pid
-        with open_session(settings, _EMBEDDED, new_session_id()) as spark:
-            assert spark.range(3).count() == 3
+        # As the platform's tasks name it, and as a command does.
+        for engine in (Engine.parse(address), _EMBEDDED):
+            with open_session(settings, engine, new_session_id()) as spark:
+                assert spark.range(3).count() == 3
     last, keeper = _jvm(_state(settings)), psutil.Process(keeper_pid(settings.home) or 0)
     _wait_until(lambda: not is_alive(keeper))
     assert not is_alive(last)
@@ -102,10 +104,11 @@ def _assert_token_is_needed_and_nowhere_seen(settings: Settings, address: str, s
     for process in (_jvm(state), keeper):
         assert token not in " ".join(process.cmdline())
     assert token not in (settings.home / "logs" / "engine.log").read_text()
+    stranger = settings_at(settings.home.parent / "stranger")
     for given in ("", "/;token=wrong"):
         with (
             pytest.raises(StoreError, match="token") as refused,
-            open_session(settings, Engine.parse(address + given), new_session_id()),
+            open_session(stranger, Engine.parse(address + given), new_session_id()),
         ):
             pass
         assert token not in str(refused.value)
