@@ -138,7 +138,9 @@ def _date(text: Column, _: str) -> Column:
 
 def _timestamp(text: Column, timezone: str) -> Column:
     """Read an instant. The session's time zone must be UTC."""
-    zoned = F.when(text.rlike(f"^{_DATE}[T ]{_TIME}{_ZONE}$"), text.try_cast("timestamp"))
+    # Spark's cast wants seconds before a zone.
+    with_seconds = F.when(text.rlike("^.{16} ?[Z+-]"), F.regexp_replace(text, "^(.{16})", "$1:00")).otherwise(text)
+    zoned = F.when(text.rlike(f"^{_DATE}[T ]{_TIME}{_ZONE}$"), with_seconds.try_cast("timestamp"))
     local = F.when(text.rlike(f"^{_DATE}([T ]{_TIME})?$"), text.try_cast("timestamp_ntz"))
     utc = local if timezone == "UTC" else F.convert_timezone(F.lit(timezone), F.lit("UTC"), local)
     return F.when(~text.startswith("0000"), F.coalesce(zoned, utc.cast("timestamp")))
