@@ -7,18 +7,13 @@ the same batch twice equals once. Nothing here knows the catalog: readers see th
 batch ACTIVE.
 """
 
-import logging
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.definitions import DatasetKind
-from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
-from jobs.ingest.models import FileFormat, IngestPlan, IngestResult, TooManyRefused
+from jobs.ingest.models import CheckPlan, CheckResult, IngestPlan, IngestResult, Refusal, TooManyRefused
+from jobs.ingest.parsing import parsed, too_many_refused
 from jobs.ingest.transforms.events import (
     event_fragment_rows,
     event_fragments,
@@ -31,9 +26,8 @@ from jobs.ingest.transforms.events import (
 from jobs.ingest.transforms.identities import FIT, IDENTITY
 from jobs.ingest.transforms.landing import lake_rows, lake_table, quarantine_rows, quarantine_table
 from jobs.ingest.transforms.links import link_rows, links_table
-from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
+from jobs.ingest.transforms.numbering import Counted
 from jobs.ingest.transforms.records import FRAGMENT_KEY, record_fragments, record_rows
-from jobs.ingest.transforms.staging import staged_rows
 from jobs.lake.definition import ensure
 from jobs.lake.keyed_table import LEVEL, PART, RUN, KeyedTable, Run
 from jobs.lake.runs import drop_run, write_run
@@ -42,16 +36,6 @@ from jobs.lake.sql import checked_batch_id, literal
 from jobs.lake.store import Store
 from jobs.lake.tables import Table, Written, drop_batch, exists, read, replace_batch, replace_where
 from jobs.session.progress import Progress
-
-logger = logging.getLogger(__name__)
-
-_SESSION_SETTINGS = {
-    # Instants are read and written as UTC whatever the cluster's defaults are.
-    "spark.sql.session.timeZone": "UTC",
-    # Bytes that are not of a CSV file's encoding make a refused row, not a failed batch.
-    "spark.sql.legacy.codingErrorAction": "true",
-    "spark.sql.legacy.javaCharsets": "true",
-}
 
 
 def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResult:
@@ -67,14 +51,13 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
         StoreError: the store refused.
     """
     began = time.monotonic()
-    for key, value in _SESSION_SETTINGS.items():
-        spark.conf.set(key, value)
-    with _staged(spark, plan, progress) as staged:
-        counts = _count(staged, plan)
-        placed = numbered(staged, split_frame(spark, counts, plan.files))
-        if refusal := _refusal(plan, counts):
+    with parsed(spark, plan, progress) as (placed, counts):
+        if refusal := too_many_refused(plan, counts):
             _write_quarantine(spark, plan, placed, counts)
-            raise refusal
+            raise TooManyRefused(
+                f"{refusal}. So nothing was ingested; see quarantine/{plan.dataset.id} for batch {plan.batch_id}, or "
+                "raise ingest.max_refused_share"
+            )
         progress.stage("writing the lake", rows=counts.landed, quarantined=counts.quarantined)
         lake = lake_table(_store(plan), plan.dataset)
         tables = _write(spark, plan, lake, lake_rows(placed, plan))
@@ -99,6 +82,29 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
         refused=counts.refused,
         tables=tables,
         seconds=round(time.monotonic() - began, 1),
+        warnings=_warnings(plan, counts),
+    )
+
+
+def check(spark: SparkSession, plan: CheckPlan, progress: Progress) -> CheckResult:
+    """Say what `run` would refuse of a batch, and write nothing.
+
+    Raises:
+        InvalidRequest, NotFound, StoreError: as `run`.
+    """
+    with parsed(spark, plan, progress) as (placed, counts):
+        progress.stage("collecting refused rows", rows=counts.quarantined)
+        first = quarantine_rows(placed, plan.batch_id).orderBy("file", "line").limit(plan.shown)
+        rows = first.select("file", "line", "rule", "message").collect()
+    refusal = too_many_refused(plan, counts)
+    return CheckResult(
+        dataset=plan.dataset.id,
+        read=counts.read,
+        landing=0 if refusal else counts.landed,
+        quarantined=counts.quarantined,
+        refused=counts.refused,
+        rows=tuple(Refusal(**row.asDict()) for row in rows),
+        fails=refusal,
         warnings=_warnings(plan, counts),
     )
 
@@ -168,65 +174,6 @@ def _own_run(plan: IngestPlan) -> str:
     return f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(plan.batch_id))}"
 
 
-@contextmanager
-def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[DataFrame]:
-    """Write the parsed rows to a place of this attempt alone, and remove it in the end."""
-    store = _store(plan)
-    path = store.path("staging", plan.batch_id, plan.commit.attempt)
-    progress.stage("reading", files=len(plan.files), bytes=sum(file.size_bytes for file in plan.files))
-    try:
-        try:
-            rows = staged_rows(spark, plan)
-            rows.write.mode("overwrite").parquet(path)
-            staged = spark.read.schema(rows.schema).parquet(path)
-        except PySparkException as refused:
-            raise _unreadable(refused) from refused
-        yield staged
-    finally:
-        if store.is_local:
-            # What a killed attempt at the batch left behind goes too: nobody reads it any more.
-            shutil.rmtree(store.path("staging", plan.batch_id), ignore_errors=True)
-        else:
-            _empty(spark, path)
-
-
-def _empty(spark: SparkSession, path: str) -> None:
-    """Let a directory of Parquet files hold one empty file: Spark has no call that removes it."""
-    try:
-        spark.createDataFrame([], "nothing string").write.mode("overwrite").parquet(path)
-    except PySparkException as refused:
-        logger.warning("staging %s was not removed: %s", path, _first_line(refused))
-
-
-def _count(staged: DataFrame, plan: IngestPlan) -> Counted:
-    counts = counted(Group(*row) for row in counts_by_split(staged).collect())
-    unread = [file for file in plan.files if file.path not in files_read(counts)]
-    if arrays := [file.name for file in unread if file.format == FileFormat.JSON_ARRAY]:
-        raise InvalidRequest(
-            f"{arrays[0]}: holds no JSON array with a row; look for a comma or bracket too many or too few, a key "
-            "twice in an object, or text after the array. In JSON lines one bad row would not keep the others out"
-        )
-    # A CSV or JSON lines file that has any byte has a line; a Parquet file may have no row.
-    if lost := [file.name for file in unread if file.format != FileFormat.PARQUET]:
-        raise StoreError(f"{lost[0]}: Spark read nothing of it; is it the same path on every machine of the cluster?")
-    if counts.read == 0:
-        names = ", ".join(file.name for file in plan.files[:3])
-        raise InvalidRequest(f"{names}: no row to ingest, only blank lines or a header; send a file with rows")
-    return counts
-
-
-def _refusal(plan: IngestPlan, counts: Counted) -> TooManyRefused | None:
-    share = counts.quarantined / counts.read
-    if share < 1 and share <= plan.bounds.max_refused_share:
-        return None
-    rules = "; ".join(f"{rule} {rows} times, e.g. {counts.messages[rule]}" for rule, rows in counts.refused.items())
-    bound = "every row" if share == 1 else f"{share:.1%}, more than the {plan.bounds.max_refused_share:.1%} allowed"
-    return TooManyRefused(
-        f"{counts.quarantined} of {counts.read} rows are refused ({bound}), so nothing was ingested: {rules}. "
-        f"See quarantine/{plan.dataset.id} for batch {plan.batch_id}, or raise ingest.max_refused_share"
-    )
-
-
 def _warnings(plan: IngestPlan, counts: Counted) -> tuple[str, ...]:
     limit = plan.bounds.upsert_warning_rows
     if plan.dataset.upsert and counts.read > limit:
@@ -251,24 +198,3 @@ def _write_quarantine(spark: SparkSession, plan: IngestPlan, placed: DataFrame, 
 def _write(spark: SparkSession, plan: IngestPlan, table: Table, rows: DataFrame) -> dict[str, Written]:
     ensure(spark, table)
     return {table.name: replace_batch(spark, table, rows, plan.batch_id, plan.commit)}
-
-
-def _unreadable(refused: PySparkException) -> TesseraError:
-    """Turn what Spark says about the input into an error of ours."""
-    condition, reason = refused.getCondition() or "", _first_line(refused)
-    if condition == "PATH_NOT_FOUND":
-        return NotFound(f"a file of the batch is gone: {reason}")
-    if condition == "PARQUET_TYPE_ILLEGAL" and "NANOS" in reason:
-        return InvalidRequest(
-            "Parquet instants in nanoseconds cannot be read; write microseconds (pandas: to_parquet with "
-            "coerce_timestamps='us', allow_truncated_timestamps=True)"
-        )
-    if condition.startswith(
-        ("FAILED_READ_FILE", "PARQUET_TYPE_ILLEGAL", "CANNOT_MERGE_SCHEMAS", "INVALID_PARAMETER_VALUE")
-    ):
-        return InvalidRequest(f"the files cannot be read: {reason}")
-    return StoreError(f"staging failed: {reason}")
-
-
-def _first_line(refused: PySparkException) -> str:
-    return str(refused).partition("\n\nJVM stacktrace")[0].strip().replace("\n", " ")

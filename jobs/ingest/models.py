@@ -41,7 +41,7 @@ class IngestParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: DatasetId = Field(description="Id of the dataset that the rows belong to.")
+    dataset: DatasetId = Field(description="Id of the dataset that the rows belong to, as `tessera apply` declared it.")
     files: tuple[str, ...] = Field(
         min_length=1,
         description="Paths, or URLs that Spark can read, of JSON lines, JSON arrays, CSV or Parquet; plain or gzip.",
@@ -52,13 +52,18 @@ class IngestParams(BaseModel):
     )
     batch_id: BatchId | None = Field(
         default=None,
-        description="Name of the batch; the same name with the same files is ingested once. Empty: a new name.",
+        description="Name of the batch, of A-Z a-z 0-9 _ and -. The same name with the same files is ingested once. "
+        "Empty: a new name.",
     )
     at: AwareDatetime | None = Field(
         default=None,
+        title="Ingestion instant",
         description="Ingestion instant; never older than the dataset's last one. Empty: the moment the batch begins.",
     )
-    sandbox: Sandbox | None = Field(default=None, description="Sandbox to work in. Empty: the setting store.sandbox.")
+    sandbox: Sandbox | None = Field(
+        default=None,
+        description="Sandbox to work in, of a-z 0-9 and _, a letter first. Empty: the setting store.sandbox.",
+    )
 
 
 class BatchOrder(BaseModel):
@@ -89,6 +94,38 @@ class IngestPlan(BaseModel):
     bounds: IngestSettings
     active_batches: tuple[BatchOrder, ...] = Field(default=(), description="Batches of the dataset that readers see")
     commit: CommitInfo
+
+
+class CheckPlan(IngestPlan):
+    """A batch that is judged and not ingested; its id is on no record."""
+
+    shown: int = Field(default=20, ge=0, description="Refused rows to show")
+
+
+class Refusal(BaseModel):
+    """One row that would be refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    line: int = Field(description="Line of the text, else number of the element or row; from 1")
+    rule: str
+    message: str = Field(description="Where and why, without the row's values")
+
+
+class CheckResult(BaseModel):
+    """What an ingest of the files would do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    read: int = Field(description="Rows read; blank lines and header lines are none")
+    landing: int = Field(description="Rows that would be in lake/<dataset>")
+    quarantined: int = Field(description="Rows that would be refused, the ones refused for Profile only included")
+    refused: dict[str, int] = Field(description="Those rows by rule")
+    rows: tuple[Refusal, ...] = Field(description="The first of them, by file and line")
+    fails: str | None = Field(description="Why the whole batch would fail; null when it would not")
+    warnings: tuple[str, ...] = ()
 
 
 class TooManyRefused(InvalidRequest):
