@@ -32,10 +32,11 @@ from profile_tasks import (
     settings_for,
 )
 
-from jobs.catalog.forms import known_datasets
+from jobs.catalog.forms import known_datasets, known_sandboxes
 from jobs.ingest.models import IngestParams
 
 settings = settings_for()
+timeout = timedelta(minutes=settings.dags.ingest_timeout_minutes)
 
 with DAG(
     "ingest",
@@ -43,12 +44,16 @@ with DAG(
     description="Files of one dataset to the Data Lake and the Profile store",
     doc_md=__doc__,
     schedule=None,
-    params=form(IngestParams, examples={"dataset": known_datasets(settings.home)}),
+    params=form(
+        IngestParams,
+        examples={"dataset": known_datasets(settings.home), "sandbox": known_sandboxes(settings.home)},
+    ),
     tags={TAG_PROFILE_STORE, TAG_BY_HAND},
-    default_args=DEFAULT_ARGS,
+    default_args={**DEFAULT_ARGS, "execution_timeout": timeout},
     catchup=False,
     max_active_runs=settings.dags.max_active_runs,
-    dagrun_timeout=timedelta(minutes=settings.dags.ingest_timeout_minutes),
+    # A task that runs out of time cleans up; a run that does, e.g. waiting for its dataset, is only stopped.
+    dagrun_timeout=2 * timeout,
     is_paused_upon_creation=False,
 ):
     batch_id = accept_record.override(task_id="accept_batch")("ingest", IngestParams.__name__)

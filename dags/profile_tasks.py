@@ -12,11 +12,22 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator, Connection, Context, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowRescheduleException
+from airflow.sdk import (
+    Asset,
+    BaseOperator,
+    Connection,
+    Context,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    get_current_context,
+    task,
+)
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRescheduleException, AirflowTaskTimeout
 from pydantic import BaseModel, ValidationError
 
-from jobs.errors import StoreError, TesseraError
+from jobs.errors import InvalidRequest, StoreError, TesseraError
 from jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -35,56 +46,70 @@ _CONNECTION_EXAMPLE = (
     f"AIRFLOW_CONN_{SPARK_CONNECTION.upper()}="
     """'{"conn_type": "spark_connect", "host": "sc://localhost", "port": 15002}'"""
 )
-DEFAULT_ARGS: dict[str, Any] = {"owner": "tessera", "retries": 2, "retry_delay": timedelta(seconds=10)}
+
+
+class Refused(SystemExit):
+    """Ends a task with an error that is in its log already, in one line; its code is that of the command line.
+
+    Airflow puts the traceback of every other exception below the line that people look for.
+    """
+
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "tessera",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=10),
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            RetryRule(Refused, RetryAction.FAIL, reason="what was refused once is refused again"),
+            RetryRule(AirflowTaskTimeout, RetryAction.FAIL, reason="it would take as long again"),
+        ]
+    ),
+}
 
 
 def form(model: type[BaseModel], examples: Mapping[str, list[str]] | None = None) -> dict[str, Param]:
-    """Turn a request model into the fields of a trigger form.
+    """Turn a request model into the fields of a trigger form, in the model's order.
 
-    The form checks each field by itself; the first task of the DAG validates the whole request.
+    A field without a default must be filled in; one whose default is None may be left empty. The form checks each field
+    by itself; the first task of the DAG validates the whole request.
 
     Args:
-        model: the pydantic model that the command line and the REST body use too.
+        model: the pydantic model that the command line and the REST body use too; its fields are flat.
         examples: proposals by field name; another value can still be typed.
     """
     schema = model.model_json_schema()
-    required = set(schema.get("required", ()))
     params = {}
     for name, declared in schema["properties"].items():
         field = _flattened(declared, schema.get("$defs", {}))
-        description = field.pop("description", None)
+        field["title"] = model.model_fields[name].title or name.replace("_", " ").capitalize()
         if proposals := (examples or {}).get(name):
             field["examples"] = proposals
-        if name in required:
-            field.pop("default", None)
-            params[name] = Param(description=description, **field)
+        if name in schema.get("required", ()):
+            params[name] = Param(**field)
             continue
         default = field.pop("default", None)
         if default is None:
-            field["type"] = ["null", *(kind for kind in _types(field) if kind != "null")]
-        params[name] = Param(default, description=description, **field)
+            # A part of the form that is folded at first.
+            field["section"] = "May be left empty"
+        params[name] = Param(default, **field)
     return params
-
-
-def _types(field: Mapping[str, Any]) -> list[str]:
-    declared = field.get("type", [])
-    return [declared] if isinstance(declared, str) else list(declared)
 
 
 def _flattened(declared: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve references and `X or null` unions: a form understands flat fields only."""
-    field = {key: value for key, value in declared.items() if key not in ("anyOf", "allOf", "$ref")}
-    choices = [*declared.get("anyOf", ()), *declared.get("allOf", ())]
-    if "$ref" in declared:
-        choices.append({"$ref": declared["$ref"]})
-    types: list[str] = _types(field)
-    for choice in choices:
-        resolved = definitions[choice["$ref"].rsplit("/", 1)[1]] if "$ref" in choice else choice
-        types += _types(resolved)
-        field |= {key: value for key, value in resolved.items() if key not in ("type", "title", "description")}
-    if types:
-        field["type"] = types if len(types) > 1 else types[0]
-    return field
+    field: dict[str, Any] = {}
+    types: list[str] = []
+    for part in (*declared.get("anyOf", ()), *declared.get("allOf", ()), declared):
+        resolved = definitions[part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else {}
+        for key, value in {**resolved, **part}.items():
+            if key == "type":
+                types.append(value)
+            elif key not in ("anyOf", "allOf", "$ref"):
+                field[key] = value
+    if "null" in types and "enum" in field:
+        field["enum"] = [*field["enum"], None]
+    return field | {"type": types if len(types) > 1 else types[0]}
 
 
 def settings_for(sandbox: str | None = None) -> Settings:
@@ -93,13 +118,15 @@ def settings_for(sandbox: str | None = None) -> Settings:
     return load_settings(store={**settings.store.model_dump(), "sandbox": sandbox}) if sandbox else settings
 
 
-@task
+@task(show_return_value_in_logs=False)
 def accept_record(feature: str, model: str) -> str:
-    """Check the request and write its record; returns the record's id."""
+    """Check the request and the engine, and write the request's record; returns the record's id."""
+    from jobs.session.engines import Engine
+
     context = get_current_context()
-    given = {key: value for key, value in context["params"].items() if value is not None}
-    with _said_to_people():
-        params = _checked(getattr(import_module(f"jobs.{feature}.models"), model), given)
+    with _said_to_people(context):
+        params = _checked(getattr(import_module(f"jobs.{feature}.models"), model), context["params"])
+        Engine.parse(spark_engine())
         with _catalog(context) as (catalog, settings):
             record = _service(feature).accept(catalog, settings, params, run_name(context))
     logger.info("accepted as %s", record.id)
@@ -132,29 +159,39 @@ class SparkJobOperator(BaseOperator):
         from jobs.catalog.records import DatasetBusy
         from jobs.session.engines import Engine
 
-        with _said_to_people(), _catalog(context) as (catalog, settings):
+        service = _service(self.feature)
+        with _said_to_people(context), _catalog(context) as (catalog, settings):
             engine = Engine.parse(spark_engine())
             try:
-                record = _service(self.feature).run(catalog, settings, engine, self.record_id, run_name(context))
+                record = service.run(catalog, settings, engine, self.record_id, run_name(context))
             except DatasetBusy as busy:
                 logger.info("%s", busy)
                 poll = timedelta(seconds=settings.dags.lease_poll_seconds)
-                raise AirflowRescheduleException(datetime.now(UTC) + poll) from None
+                again = datetime.now(UTC) + poll
+                raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow's
+        logger.info("%s", service.summary(record))
         result: dict[str, Any] = record.result
         for asset in self.outlets:
             context["outlet_events"][asset].extra = result
         return result
 
 
-@task
-def close_record(feature: str, record_id: str | None) -> str:
-    """Close the record whatever happened before, and write the run's note; returns the note."""
-    context = get_current_context()
+@task(show_return_value_in_logs=False)
+def close_record(feature: str, record_id: Any) -> str | None:
+    """Close the record whatever happened before, and write the run's note; returns the note.
+
+    A request that was refused has no record, and its note says why already.
+
+    Args:
+        feature: the room of `jobs` whose service knows the record.
+        record_id: the id, or None; in a DAG file what `accept_record` will return.
+    """
     if record_id is None:
-        note = "refused: see the log of the first task"
-    else:
-        with _catalog(context) as (catalog, settings):
-            note = _service(feature).close(catalog, settings, record_id, run_name(context))
+        logger.info("nothing was accepted, so there is nothing to close")
+        return None
+    context = get_current_context()
+    with _catalog(context) as (catalog, settings):
+        note: str = _service(feature).close(catalog, settings, record_id, run_name(context))
     logger.info("%s", note)
     _note(context, note)
     return note
@@ -170,19 +207,21 @@ def spark_engine() -> str:
     """Return the engine that the connection `spark_default` names, as `Engine.parse` reads it.
 
     Raises:
-        StoreError: there is no such connection, or it is of another kind; the message says what to set.
+        InvalidRequest: there is no such connection, or it is of another kind; the message says what to set.
     """
     try:
         connection = Connection.get(SPARK_CONNECTION)
     except AirflowNotFoundException:
-        raise StoreError(f"no Airflow connection {SPARK_CONNECTION!r}: define it, e.g. {_CONNECTION_EXAMPLE}") from None
+        raise InvalidRequest(
+            f"no Airflow connection {SPARK_CONNECTION!r}: define it, e.g. {_CONNECTION_EXAMPLE}"
+        ) from None
     host = connection.host or ""
     port = f":{connection.port}" if connection.port else ""
     if connection.conn_type == "spark_connect":
         return f"sc://{host.removeprefix('sc://')}{port}"
     if connection.conn_type == "spark":
         return f"{host}{port}"
-    raise StoreError(
+    raise InvalidRequest(
         f"the Airflow connection {SPARK_CONNECTION!r} is of type {connection.conn_type!r}; "
         f"it must be spark_connect or spark, e.g. {_CONNECTION_EXAMPLE}"
     )
@@ -202,10 +241,15 @@ def _catalog(context: Context) -> "Iterator[tuple[Catalog, Settings]]":
         yield catalog, settings
 
 
-def _checked(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+def _checked(model: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel:
+    """Make the request of what a form sent: empty fields are left out, and the empty lines of a list."""
     from jobs.catalog.explaining import explained
-    from jobs.errors import InvalidRequest
 
+    given = {
+        name: [line for line in value if line != ""] if isinstance(value, list) else value
+        for name, value in fields.items()
+        if value is not None
+    }
     try:
         return model(**given)
     except ValidationError as refused:
@@ -213,14 +257,20 @@ def _checked(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
 
 
 @contextmanager
-def _said_to_people() -> Iterator[None]:
-    """End a task with the one line that the platform's error says; retry only what a retry may mend."""
+def _said_to_people(context: Context) -> Iterator[None]:
+    """End a task with the one line that the platform's error says, in the log and beside the run.
+
+    Only what a retry may mend is retried; of that the log shows the traceback too.
+    """
     try:
         yield
-    except StoreError:
+    except StoreError as away:
+        _note(context, str(away))
         raise
     except TesseraError as refused:
-        raise AirflowFailException(str(refused)) from None
+        _note(context, str(refused))
+        logger.error("%s", refused)
+        raise Refused(refused.exit_code) from None
 
 
 def _note(context: Context, note: str) -> None:

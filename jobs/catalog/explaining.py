@@ -16,11 +16,16 @@ _IN_WORDS = {
     BATCH_PATTERN: "1 to 64 of the characters A-Z a-z 0-9 _ and -",
     PATH_PATTERN: "names of the characters A-Z a-z 0-9 _ joined by dots, none beginning with a digit",
 }
+_INSTANT = "must be an instant with its zone, e.g. 2024-01-31T10:00:00Z"
 _MESSAGES = {
     "tuple_type": "must be a list",
     "dict_type": "must be a map",
     "model_type": "must be a map of keys and values",
     "string_type": "must be a text; write it in quotes",
+    "timezone_aware": _INSTANT,
+    "datetime_parsing": _INSTANT,
+    "datetime_from_date_parsing": _INSTANT,
+    "datetime_type": _INSTANT,
 }
 # Keys that a model takes and turns into others.
 _MORE_KEYS = {"Dataset": ("tags",)}

@@ -46,8 +46,21 @@ def known_datasets(home: Path, sandbox: str | None = None) -> list[str]:
     A file that cannot be read gives none too: a form then takes any name, and a DAG never fails to parse for it.
     """
     try:
-        by_sandbox = json.loads(forms_file(home).read_text(encoding="utf-8"))
+        by_sandbox = _by_sandbox(home)
         chosen = by_sandbox.values() if sandbox is None else [by_sandbox.get(sandbox, [])]
         return sorted({entry["id"] for entries in chosen for entry in entries})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError):
         return []
+
+
+def known_sandboxes(home: Path) -> list[str]:
+    """List the sandboxes that have a dataset, in order; none where `known_datasets` gives none."""
+    return sorted(sandbox for sandbox, entries in _by_sandbox(home).items() if entries)
+
+
+def _by_sandbox(home: Path) -> dict[str, list[dict[str, str]]]:
+    try:
+        found = json.loads(forms_file(home).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

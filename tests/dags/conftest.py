@@ -1,10 +1,13 @@
-"""Every DAG of the project, parsed as Airflow's DAG processor does it: in a process of its own."""
+"""The DAG files, parsed as Airflow's DAG processor does it, in a process of its own; and what they share, imported."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +23,7 @@ def described(task):
     return {
         "id": task.task_id, "doc": task.doc or task.doc_md or "", "owner": task.owner, "retries": task.retries,
         "timeout": task.execution_timeout and task.execution_timeout.total_seconds(), "teardown": task.is_teardown,
-        "outlets": [asset.name for asset in task.outlets],
+        "outlets": [asset.name for asset in task.outlets], "has_retry_policy": task.has_retry_policy,
     }
 print("DESCRIBED" + json.dumps({
     "errors": bag.import_errors,
@@ -67,3 +70,12 @@ def described_dags(home: Path) -> dict[str, Any]:
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow finds in dags/."""
     return described_dags(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def profile_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """What the DAG files share, imported by its bare name as they do."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        patched.syspath_prepend(str(CHECKOUT / "dags"))
+        yield importlib.import_module("profile_tasks")

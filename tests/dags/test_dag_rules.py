@@ -42,9 +42,14 @@ class TestEveryDag:
         assert parsed["dags"][dag_id]["catchup"] is False
         assert parsed["dags"][dag_id]["paused"] is False
 
-    def test_bounds_its_runs(self, parsed: dict[str, Any], dag_id: str) -> None:
+    def test_lets_one_run_after_the_other_write(self, parsed: dict[str, Any], dag_id: str) -> None:
         assert parsed["dags"][dag_id]["max_active_runs"] == 1
-        assert parsed["dags"][dag_id]["dagrun_timeout"] > 0
+
+    def test_bounds_the_time_of_every_task_and_of_the_run(self, parsed: dict[str, Any], dag_id: str) -> None:
+        dag = parsed["dags"][dag_id]
+        for task in dag["tasks"]:
+            # A task that runs out of time can still clean up; a run that does is only stopped.
+            assert 0 < task["timeout"] < dag["dagrun_timeout"], task["id"]
 
     def test_describes_every_field_of_its_form_and_has_a_sandbox(self, parsed: dict[str, Any], dag_id: str) -> None:
         params = parsed["dags"][dag_id]["params"]
@@ -56,6 +61,7 @@ class TestEveryDag:
             assert task["doc"], task["id"]
             assert task["owner"] == "tessera"
             assert task["retries"] >= 1
+            assert task["has_retry_policy"], "what is refused would be refused again"
 
     def test_ends_with_a_teardown_that_closes_its_record(self, parsed: dict[str, Any], dag_id: str) -> None:
         assert [t["id"] for t in parsed["dags"][dag_id]["tasks"] if t["teardown"]] == ["record_outcome"]

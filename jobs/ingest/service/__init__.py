@@ -1,6 +1,6 @@
 """What may happen to a batch: accepted at the door, begun by one attempt at a time, finished or failed.
 
-`batches` records and loads no Spark; `running` does the Spark work. The three functions here are what every feature
+`batches` records and loads no Spark; `running` does the Spark work. The functions here are what every feature
 that a DAG runs offers its tasks.
 """
 
@@ -29,3 +29,10 @@ def close(catalog: Catalog, settings: Settings, record_id: str, run: str) -> str
     from jobs.ingest.service.running import close_batch
 
     return close_batch(catalog, settings, record_id, run)
+
+
+def summary(record: Batch) -> str:
+    """Say in one line what became of a record."""
+    from jobs.ingest.service.running import summary
+
+    return summary(record)

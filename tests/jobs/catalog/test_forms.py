@@ -8,7 +8,7 @@ import pytest
 
 from jobs.catalog import forms
 from jobs.catalog.database import Catalog
-from jobs.catalog.forms import forms_file, known_datasets, write_forms
+from jobs.catalog.forms import forms_file, known_datasets, known_sandboxes, write_forms
 from tests.jobs.catalog.builders import crm, definitions, web
 
 
@@ -31,10 +31,12 @@ def test_the_form_offers_the_datasets_of_every_sandbox(own: str, home: Path) -> 
     assert known_datasets(home) == ["crm", "orders", "web"]
     assert known_datasets(home, "prod") == ["crm", "web"]
     assert known_datasets(home, "elsewhere") == []
+    assert known_sandboxes(home) == ["demo", "prod"]
 
 
 def test_a_form_before_anything_was_applied_offers_nothing(home: Path) -> None:
     assert known_datasets(home) == []
+    assert known_sandboxes(home) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{'prod': 1}", '{"prod": [{}]}', '{"prod": 1}', "\x00"])
