@@ -62,6 +62,8 @@ def run_batch(
         TesseraError: of any kind; the batch is FAILED with the reason, its rows are removed, its quarantine stays.
             When the engine is away the rows cannot be removed: then the batch stays PROCESSING, unseen by readers, for
             the same command to take up again.
+        SystemExit: this process was told to end. It may be killed before the rows are removed, so the batch stays
+            PROCESSING too; whoever sent the signal closes the batch, or runs it again.
     """
     service = IngestService(catalog, settings)
     progress = progress or LogProgress()
@@ -73,7 +75,7 @@ def run_batch(
         with renewed(catalog, settings, engine, attempt):
             result: IngestResult = run_job(settings, engine, job.run, plan, attempt.session_id, progress)
     except BaseException as failed:
-        _fail(service, settings, engine, plan, attempt, failed)
+        _fail(catalog, settings, engine, plan, attempt, failed)
         raise
     return service.finish(plan, attempt, result)
 
@@ -98,19 +100,20 @@ def close_batch(catalog: Catalog, settings: Settings, batch_id: str, run: str) -
         except TesseraError as refused:
             logger.warning("batch %s is left PROCESSING, unseen by readers: %s", batch_id, refused)
         batch = catalog.batch(batch_id)
-    return _summary(batch)
+    return summary(batch)
 
 
 def _give_up(catalog: Catalog, settings: Settings, batch: Batch, run: str) -> None:
-    service, engine = IngestService(catalog, settings), Engine.parse(batch.engine)
-    attempt = new_attempt(settings, engine, run)
-    plan = service.begin(batch.id, attempt)
+    engine = Engine.parse(batch.engine)
+    removal = new_attempt(settings, engine, run)
+    plan = IngestService(catalog, settings).begin(batch.id, removal)
     if plan is not None:
-        run_job(settings, engine, job.drop, plan, attempt.session_id)
-        service.fail(batch.id, attempt, "cancelled, or killed, before it was done", final=True)
+        reason = batch.reason or "cancelled, or killed, before it was done"
+        _remove(catalog, settings, engine, plan, removal, reason)
 
 
-def _summary(batch: Batch) -> str:
+def summary(batch: Batch) -> str:
+    """Say in one line what became of a batch."""
     if batch.status is BatchStatus.ACTIVE and batch.result is not None:
         result = IngestResult.model_validate(batch.result)
         versions = ", ".join(f"{name} version {written.version}" for name, written in result.tables.items())
@@ -188,18 +191,34 @@ def _begin(
 
 
 def _fail(
-    service: IngestService,
-    settings: Settings,
-    engine: Engine,
-    plan: IngestPlan,
-    attempt: Attempt,
-    failed: BaseException,
+    catalog: Catalog, settings: Settings, engine: Engine, plan: IngestPlan, attempt: Attempt, failed: BaseException
 ) -> None:
     """Record a failure without hiding it behind another one."""
     reason = str(failed) or type(failed).__name__
     try:
-        if not isinstance(failed, StoreError):
-            run_job(settings, engine, job.drop, plan, new_session_id())
-        service.fail(plan.batch_id, attempt, reason, final=not isinstance(failed, StoreError))
+        if isinstance(failed, SystemExit):
+            catalog.fail(plan.batch_id, attempt, "cancelled: its process was told to end", final=False)
+        elif isinstance(failed, StoreError):
+            catalog.fail(plan.batch_id, attempt, reason, final=False)
+        else:
+            removal = new_attempt(settings, engine, attempt.run)
+            catalog.begin_attempt(plan.batch_id, removal, takes_over=attempt.id)
+            _remove(catalog, settings, engine, plan, removal, reason)
     except TesseraError as also:
         logger.warning("batch %s: the failure could not be recorded: %s", plan.batch_id, also)
+
+
+def _remove(
+    catalog: Catalog, settings: Settings, engine: Engine, plan: IngestPlan, removal: Attempt, reason: str
+) -> None:
+    """Remove the rows of a batch, and make it FAILED.
+
+    By an attempt of its own, which whoever runs the batch next finds and ends: the removal of a killed process could
+    otherwise come after, and take, the rows of that next attempt.
+    """
+    try:
+        run_job(settings, engine, job.drop, plan, removal.session_id)
+    except TesseraError:
+        catalog.fail(plan.batch_id, removal, reason, final=False)
+        raise
+    catalog.fail(plan.batch_id, removal, reason, final=True)
