@@ -129,7 +129,6 @@ def _must_be_given(fields: dict[str, Any]) -> list[str]:
     for name, param in fields.items():
         try:
             param.resolve()
-        except ParamValidationError as refused:
-            assert "No value passed" in str(refused)
+        except ParamValidationError:
             demanded.append(name)
     return demanded
