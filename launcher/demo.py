@@ -22,12 +22,12 @@ def tessera(*arguments: str) -> Any:
     """Run one `tessera` command in the demo's sandbox and return the JSON document it prints.
 
     Raises:
-        SystemExit: the command failed; what it said is already on the terminal.
+        SystemExit: the command failed, with what it said.
     """
     command = [str(Path(sys.executable).with_name("tessera")), *arguments, "--sandbox", SANDBOX, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"demo: `tessera {' '.join(arguments)}` ended with {done.returncode}")
+        raise SystemExit(f"{done.stderr}demo: `tessera {' '.join(arguments)}` ended with {done.returncode}")
     return json.loads(done.stdout)
 
 
@@ -88,7 +88,8 @@ def fragment_totals(home: Path) -> cdnow.Totals:
     """Add up the Profile store's records of customers: of each leaf the last value given, whichever batch gave it."""
     from deltalake import DeltaTable
 
-    rows = DeltaTable(home / "store" / SANDBOX / "fragments" / "customers" / "g0").to_pandas()
+    newest = max((home / "store" / SANDBOX / "fragments" / "customers").glob("g*"), key=lambda g: int(g.name[1:]))
+    rows = DeltaTable(newest).to_pandas()
     latest = rows.sort_values(["_seq", "_ord"]).groupby("_identity").last()
     with_email = latest["personalEmail.address"].notna() & latest["firstOrder"].notna()
     return cdnow.Totals(int(latest["orderCount"].sum()), int(with_email.sum()), sum(latest["spent"], Decimal(0)))
