@@ -32,7 +32,9 @@ def engine_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of the run's embedded server: a TESSERA_HOME and a port of its own."""
     home = tmp_path_factory.mktemp("engine home 집")
     link_jars(home)
-    return settings_at(home)
+    settings = settings_at(home)
+    # It serves every test of the run.
+    return settings.model_copy(update={"engine": settings.engine.model_copy(update={"memory": "2g"})})
 
 
 @pytest.fixture(scope="session")

@@ -142,6 +142,7 @@ class Keeper:
         self._work = engine_folder(settings.home) / "tmp"
         self._ends_when_idle = ends_when_idle
         self._stopping = threading.Event()
+        self._was_ready = False
 
     def request_stop(self, *_: object) -> None:
         """Ask `run` to stop the JVM and return; a signal handler may call it."""
@@ -179,6 +180,10 @@ class Keeper:
                 code = self._run_jvm(lock)
                 if self._stopping.is_set():
                     return
+                if not self._was_ready:
+                    raise StoreError(
+                        f"the Spark server ended with code {code} while it started: see its log in {self._home / 'logs'}"
+                    )
                 if time.monotonic() - began > _HEALTHY_SECONDS:
                     backoff_seconds = 1.0
                 logger.warning("the Spark server ended with code %s; next start in %g s", code, backoff_seconds)
@@ -224,6 +229,7 @@ class Keeper:
                 return
             if time.monotonic() - began > limit:
                 raise StoreError(f"the embedded Spark server did not come up within {limit:g} s")
+        self._was_ready = True
         write_state(self._home, state.model_copy(update={"ready": True}))
         logger.info("Spark %s answers on port %s after %.1f s", jvm.pid, state.port, time.monotonic() - began)
         self._wait_until_over(jvm)

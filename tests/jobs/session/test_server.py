@@ -77,6 +77,13 @@ def test_a_server_is_secret_comes_back_and_ends_when_idle(
 
 
 @pytest.mark.spark
+def test_a_server_that_cannot_start_is_told_at_once(own_settings: Settings) -> None:
+    engine = own_settings.engine.model_copy(update={"memory": "20m"})
+    with pytest.raises(StoreError, match=rf"ended with code \d+ while it started.*{own_settings.home}/logs"):
+        server.ensure_running(own_settings.model_copy(update={"engine": engine}))
+
+
+@pytest.mark.spark
 def test_the_store_outlives_its_keeper_and_the_next_start_recovers(own_settings: Settings, tmp_path: Path) -> None:
     settings = own_settings
     server.ensure_running(settings)
