@@ -91,7 +91,7 @@ def interrupt(settings: Settings, engine: Engine, session_id: str, timeout_secon
         StoreError: no server answers, or an operation still runs after the timeout.
     """
     if engine.kind is EngineKind.SUBMIT:
-        end_submitted(session_id)
+        end_submitted(settings, session_id)
         return
     # Sessions live in the JVM: one that is gone took its operations along.
     if _is_own(settings, engine):

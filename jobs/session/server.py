@@ -182,7 +182,7 @@ class Keeper:
                     return
                 if not self._was_ready:
                     raise StoreError(
-                        f"the Spark server ended with code {code} while it started: see its log in {self._home / 'logs'}"
+                        f"the Spark server ended with code {code} while it started; its log is in {self._home / 'logs'}"
                     )
                 if time.monotonic() - began > _HEALTHY_SECONDS:
                     backoff_seconds = 1.0

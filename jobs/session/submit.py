@@ -104,12 +104,13 @@ def make_zip(folder: Path) -> Path:
     return zipped
 
 
-def end_submitted(session_id: str) -> None:
+def end_submitted(settings: Settings, session_id: str) -> None:
     """End the driver of a former attempt on this machine, whoever started it; returns when it is gone."""
     for process in psutil.process_iter(["cmdline"]):
         named = any(_folder_name(session_id) in argument for argument in process.info["cmdline"] or ())
         if named and process.pid != os.getpid():
             end_tree(process)
+    shutil.rmtree(engine_folder(settings.home) / _folder_name(session_id), ignore_errors=True)
 
 
 def _follow(driver: subprocess.Popen[str], say: Callable[[str], None]) -> list[str]:
