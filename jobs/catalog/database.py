@@ -177,6 +177,7 @@ class Catalog:
         at: datetime | None,
         request: dict[str, Any],
         run: str,
+        dry_run: bool = False,
     ) -> Batch:
         """Create a batch, or return the one of that id when it is the same; see `batches.create` for the errors.
 
@@ -187,9 +188,13 @@ class Catalog:
             at: ingestion instant asked for; None: now, when the batch begins.
             request: what was asked for, kept as it is; a JSON document.
             run: run that creates it.
+            dry_run: raise the same errors, and record nothing.
         """
         with self._writing() as scope:
-            return batches.create(scope, batches.Sent(dataset_id, batch_id, files, at, request, run))
+            created = batches.create(scope, batches.Sent(dataset_id, batch_id, files, at, request, run))
+            if dry_run:
+                scope.session.rollback()
+            return created
 
     def begin_attempt(self, batch_id: str, attempt: Attempt, takes_over: str | None = None) -> Batch:
         """Take the dataset's lease and bring the batch to PROCESSING; see `attempts.begin` for the errors.

@@ -46,6 +46,8 @@ def outcome(batch: Batch) -> Iterator[str]:
     result: dict[str, Any] = batch.result or {}
     at = f"{batch.at:%Y-%m-%dT%H:%M:%SZ}" if batch.at else "no instant yet"
     yield f"batch {batch.id} of {batch.dataset_id} is {batch.status} (seq {output.shown(batch.seq)}, at {at})"
+    if replays := batch.request.get("replays"):
+        yield f"it replays batch {replays['batch']}, {replays['rows']} rows"
     if batch.reason:
         yield f"failed: {output.shown(batch.reason)}"
     if "equation" in result:

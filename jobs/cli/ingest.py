@@ -1,16 +1,18 @@
 """`tessera ingest`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from jobs.catalog.database import Catalog
 from jobs.catalog.records import Batch
 from jobs.cli import options, output
 from jobs.cli.batches import outcome
 from jobs.dag_runs import DagRuns, run_to_the_end
-from jobs.errors import StoreError
-from jobs.ingest.models import FormatChoice, IngestParams
+from jobs.errors import InvalidRequest, StoreError
+from jobs.ingest.models import CheckResult, FormatChoice, IngestParams, TooManyRefused
 from jobs.ingest.service.batches import IngestService
 from jobs.session.engines import Engine
 from jobs.settings import Settings
@@ -27,10 +29,13 @@ def ingest(
     via_airflow: Annotated[
         bool, typer.Option("--via-airflow", help="Let a run of the DAG `ingest` do it, and wait.")
     ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Say which rows would be refused, and write nothing.")] = False,
     sandbox: options.Sandbox = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Ingest one batch of files into a dataset and print the row equation."""
+    if check and via_airflow:
+        raise InvalidRequest("--check and --via-airflow: a check is made here; leave one of them out")
     settings = options.read_settings(sandbox)
     params = options.checked(
         IngestParams,
@@ -42,6 +47,9 @@ def ingest(
         sandbox=settings.store.sandbox,
     )
     with options.open_catalog(settings) as catalog:
+        if check:
+            _check(catalog, settings, params, as_json)
+            return
         accepted = IngestService(catalog, settings).accept(params, "cli")
         if via_airflow:
             _through_airflow(settings, params, accepted)
@@ -54,6 +62,32 @@ def ingest(
             engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
             done = run_batch(catalog, settings, engine, accepted.id, "cli", progress_for_terminal(), wait)
     output.answer(done, outcome(done), as_json)
+
+
+def _check(catalog: Catalog, settings: Settings, params: IngestParams, as_json: bool) -> None:
+    from jobs.ingest.service.checking import check
+    from jobs.session.progress import progress_for_terminal
+
+    engine = Engine.parse(settings.engine.spark)
+    found = check(catalog, settings, engine, params, progress=progress_for_terminal())
+    output.answer(found, _refusals(found), as_json)
+    if found.fails:
+        raise TooManyRefused(f"{found.fails}. So the batch would fail; ingest.max_refused_share is the bound")
+
+
+def _refusals(found: CheckResult) -> Iterator[str]:
+    refused = output.shown(found.quarantined)
+    yield f"{output.shown(found.read)} rows read: {output.shown(found.landing)} would land, {refused} would be refused"
+    for warning in found.warnings:
+        yield f"  warning: {warning}"
+    if found.refused:
+        yield ""
+        yield from output.aligned(("RULE", "ROWS"), found.refused.items())
+        yield ""
+        yield from output.aligned(("RULE", "WHERE AND WHY"), ((row.rule, row.message) for row in found.rows))
+    if (more := found.quarantined - len(found.rows)) > 0:
+        yield f"and {output.shown(more)} more"
+    yield "nothing was written"
 
 
 def _through_airflow(settings: Settings, params: IngestParams, accepted: Batch) -> None:

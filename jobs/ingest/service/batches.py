@@ -1,10 +1,12 @@
 """A batch's life as the catalog records it; nothing here runs Spark."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Dataset, DatasetKind
-from jobs.catalog.records import Attempt, Batch, StaleAttempt
+from jobs.catalog.records import Attempt, Batch, InputFile, StaleAttempt
 from jobs.errors import InvalidRequest, TesseraError
 from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.files import headers, resolve
@@ -33,6 +35,10 @@ class IngestService:
             InvalidRequest: a file is not what it is said to be, or the dataset takes none.
             Conflict: the batch id was used for other files.
         """
+        return self.create(params, self.examine(params), run)
+
+    def examine(self, params: IngestParams, known_form: bool = False) -> list[InputFile]:
+        """Look at the files of a request, as `files.resolve`; the errors are those of `accept`, but for Conflict."""
         if params.sandbox not in (None, self._catalog.sandbox):
             raise InvalidRequest(f"sandbox {params.sandbox!r}: this catalog was opened for {self._catalog.sandbox!r}")
         dataset = self._catalog.dataset(params.dataset).definition
@@ -40,9 +46,25 @@ class IngestService:
             raise InvalidRequest(
                 f"dataset {dataset.id!r} is of kind profiles, which only export jobs write; ingest into another"
             )
-        files = resolve(params.files, params.format, dataset, self._settings.ingest)
-        request = params.model_dump(mode="json")
-        return self._catalog.create_batch(dataset.id, params.batch_id, files, params.at, request, run)
+        return resolve(params.files, params.format, dataset, self._settings.ingest, known_form)
+
+    def create(
+        self, params: IngestParams, files: Sequence[InputFile], run: str, dry_run: bool = False, **more: Any
+    ) -> Batch:
+        """Record a batch of files that were looked at, or return the one that the request names already.
+
+        Args:
+            params: what is asked.
+            files: from `examine`.
+            run: run that asks.
+            dry_run: raise the same errors, and record nothing.
+            more: kept in the record's `request` beside the parameters.
+
+        Raises:
+            Conflict: the batch id was used for other files.
+        """
+        request = params.model_dump(mode="json") | more
+        return self._catalog.create_batch(params.dataset, params.batch_id, files, params.at, request, run, dry_run)
 
     def begin(self, batch_id: str, attempt: Attempt) -> IngestPlan | None:
         """Take the dataset for one attempt, and plan it. A former attempt's Spark work is ended first.

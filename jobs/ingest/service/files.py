@@ -47,8 +47,10 @@ _SIGNATURES = {
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def resolve(paths: Sequence[str], choice: FormatChoice, dataset: Dataset, bounds: IngestSettings) -> list[InputFile]:
-    """Examine the files of a request.
+def resolve(
+    paths: Sequence[str], choice: FormatChoice, dataset: Dataset, bounds: IngestSettings, known_form: bool = False
+) -> list[InputFile]:
+    """Examine the files of a request; of a `known_form` are those written from refused rows, which look like anything.
 
     Returns:
         The files sorted by name, then path: the order of their rows.
@@ -63,7 +65,10 @@ def resolve(paths: Sequence[str], choice: FormatChoice, dataset: Dataset, bounds
             f"Batch ingestion guardrails hit: {len(paths)} files (over the {bounds.max_files} threshold); "
             "send several batches"
         )
-    files = [_remote(path, choice) if _is_remote(path) else _local(path, choice, dataset, bounds) for path in paths]
+    files = [
+        _remote(path, choice) if _is_remote(path) else _local(path, choice, dataset, bounds, known_form)
+        for path in paths
+    ]
     if (size := sum(file.size_bytes for file in files)) > bounds.max_batch_bytes:
         raise TooLarge(
             f"Batch ingestion guardrails hit: {size} bytes (over the {bounds.max_batch_bytes} threshold); "
@@ -96,13 +101,14 @@ def _remote(path: str, choice: FormatChoice) -> InputFile:
     return InputFile(path=path, name=name, size_bytes=0, format=form, compression=_compression(name))
 
 
-def _local(given: str, choice: FormatChoice, dataset: Dataset, bounds: IngestSettings) -> InputFile:
+def _local(given: str, choice: FormatChoice, dataset: Dataset, bounds: IngestSettings, known_form: bool) -> InputFile:
     path = Path(unquote(urlsplit(given).path) if given.lower().startswith("file:") else given).expanduser().absolute()
     _refuse_unreadable(path)
     form, compression = _declared(path.name, choice), _compression(path.name)
     if choice is FormatChoice.AUTO and form is FileFormat.JSON_ARRAY and _begins(_head(path, compression)) == b"{":
         form = FileFormat.JSON_LINES
-    _refuse_other_form(path, form, compression, dataset)
+    if not known_form:
+        _refuse_other_form(path, form, compression, dataset)
     digest = _examine(path, form, compression, bounds)
     if form is FileFormat.CSV:
         _header(path, compression == "gzip", dataset)

@@ -27,6 +27,11 @@ _TAKEN_AS_TEXT = {
     "date": (T.StringType, T.DateType),
     "timestamp": (T.StringType, T.DateType, T.TimestampNTZType, T.TimestampType),
 }
+# By default JSON has milliseconds only, and a refused row is kept as it came.
+_WHOLE_INSTANTS = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS]XXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS]",
+}
 
 
 def parquet_leaves(
@@ -45,7 +50,7 @@ def parquet_leaves(
         raise InvalidRequest(
             f"{names}: dataset {dataset.id!r} has no field for column {unknown[0]!r}; {known_here(unknown[0], known)}"
         )
-    whole = F.to_json(F.struct(*(F.col(f"`{name}`") for name in rows.columns)))
+    whole = F.to_json(F.struct(*(F.col(f"`{name}`") for name in rows.columns)), _WHOLE_INSTANTS)
     placed = rows.select(
         F.col("_metadata.file_path").alias(PATH),
         F.lit(0).cast("long").alias(BLOCK),
