@@ -45,13 +45,15 @@ def write_run(
             none) and `_at` (default `at`) may be there too. Any number of rows per key; no two of one `_ord`.
         run: the batch's id and `_seq`. A `_seq` is never used for two batches, and a batch that is sent again after it
             was folded and removed needs a new one: the run of a folded (batch, `_seq`) is not read any more.
-        at: instant of ingestion.
+        at: instant of ingestion, with its time zone.
         commit: who writes.
 
     Raises:
         InvalidRequest: the batch id breaks its rule.
         StoreError: the frame's columns differ from the table's, or the store refused.
     """
+    if at.tzinfo is None:
+        raise ValueError(f"{table.name}: the instant of ingestion {at} has no time zone")
     given = set(frame.columns)
     defaults = {OP: F.lit(PUT), AT: F.lit(at), UNSET: F.lit(None).cast("array<string>")}
     if table.mode is not Mode.PATCH:

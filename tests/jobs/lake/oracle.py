@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import strategies as st
+from hypothesis import Phase, strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.commits import CommitInfo
@@ -32,6 +32,8 @@ ROW_SCHEMA = (
     f"identity string, `{NAME}` string, tags array<string>, days map<string,bigint>, points bigint, last timestamp, "
     "_op string, _ord bigint"
 )
+# Hundreds of Spark jobs to make a failing example smaller would cost more than reading it.
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 Row = dict[str, Any]
 Batch = tuple[int, list[Row]]  # _seq and rows
 

@@ -7,7 +7,18 @@ from hypothesis import given, settings, strategies as st
 
 from jobs.lake.keyed_table import Mode
 from jobs.lake.reduce import resolve
-from tests.jobs.lake.oracle import NAME, TAGS, answer, delete, found, frame, keyed_table, put, rows_of_a_batch
+from tests.jobs.lake.oracle import (
+    NAME,
+    TAGS,
+    WITHOUT_SHRINKING,
+    answer,
+    delete,
+    found,
+    frame,
+    keyed_table,
+    put,
+    rows_of_a_batch,
+)
 
 PLACE = ", _seq bigint, _at timestamp, _level string, _part string"
 
@@ -20,7 +31,7 @@ def resolved(spark, mode, batches, shuffled=None):
 
 
 @pytest.mark.parametrize("mode", Mode)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, phases=WITHOUT_SHRINKING)
 @given(histories=st.lists(st.lists(rows_of_a_batch(8), max_size=4), min_size=10, max_size=15), seed=st.integers())
 def test_rows_make_what_a_dictionary_makes_in_any_order(spark, mode, histories, seed):
     # Many histories in one frame, told apart by their keys: a Spark job costs more than its rows.
