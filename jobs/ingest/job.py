@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.definitions import DatasetKind
 from jobs.ingest.models import CheckPlan, CheckResult, IngestPlan, IngestResult, Refusal, TooManyRefused
-from jobs.ingest.parsing import parsed, too_many_refused
+from jobs.ingest.parsing import parsed, remove_staged, too_many_refused
 from jobs.ingest.transforms.events import (
     event_fragment_rows,
     event_fragments,
@@ -58,9 +58,7 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
                 f"{refusal}. So nothing was ingested; see quarantine/{plan.dataset.id} for batch {plan.batch_id}, or "
                 "raise ingest.max_refused_share"
             )
-        progress.stage("writing the lake", rows=counts.landed, quarantined=counts.quarantined)
-        lake = lake_table(_store(plan), plan.dataset)
-        tables = _write(spark, plan, lake, lake_rows(placed, plan))
+        tables = {} if plan.from_lake else _write_lake(spark, plan, placed, counts, progress)
         tables |= _write_quarantine(spark, plan, placed, counts)
         applied = counts.landed
         if plan.in_profile:
@@ -74,7 +72,7 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
         dataset=plan.dataset.id,
         batch_id=plan.batch_id,
         read=counts.read,
-        landed=counts.landed,
+        landed=0 if plan.from_lake else counts.landed,
         applied=applied,
         superseded=0 if is_events else left_out,
         duplicates=left_out if is_events else 0,
@@ -111,6 +109,7 @@ def check(spark: SparkSession, plan: CheckPlan, progress: Progress) -> CheckResu
 
 def drop(spark: SparkSession, plan: IngestPlan) -> None:
     """Remove what a batch that failed for good has written; its quarantine stays."""
+    remove_staged(plan)
     for table in (lake_table(_store(plan), plan.dataset), links_table(plan)):
         if exists(spark, table.path):
             drop_batch(spark, table, plan.batch_id, plan.commit)
@@ -121,6 +120,13 @@ def drop(spark: SparkSession, plan: IngestPlan) -> None:
     if plan.dataset.kind is DatasetKind.EVENTS and exists(spark, events.path):
         nothing = spark.createDataFrame([], read(spark, events.path).schema)
         replace_where(spark, events, nothing, _own_run(plan), plan.commit)
+
+
+def _write_lake(
+    spark: SparkSession, plan: IngestPlan, placed: DataFrame, counts: Counted, progress: Progress
+) -> dict[str, Written]:
+    progress.stage("writing the lake", rows=counts.landed, quarantined=counts.quarantined)
+    return _write(spark, plan, lake_table(_store(plan), plan.dataset), lake_rows(placed, plan))
 
 
 def _write_records(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:

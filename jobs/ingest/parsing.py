@@ -1,9 +1,11 @@
 """The files of a batch, parsed once: every row judged, numbered and counted. What ingesting and checking share."""
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.errors import PySparkException
@@ -11,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
 from jobs.ingest.models import FileFormat, IngestPlan
+from jobs.ingest.transforms.lake_source import landed_rows, landed_splits
 from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
 from jobs.ingest.transforms.staging import staged_rows
 from jobs.lake.store import Store
@@ -36,7 +39,7 @@ class Parsed(NamedTuple):
 
 @contextmanager
 def parsed(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[Parsed]:
-    """Read the files of a batch, and judge every row; the rows can be read inside the block.
+    """Read the files of a batch, or its rows in the lake, and judge every row; they can be read inside the block.
 
     Raises:
         InvalidRequest: a file cannot be read as its format, or the batch has no row.
@@ -47,7 +50,11 @@ def parsed(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterato
         spark.conf.set(key, value)
     with _staged(spark, plan, progress) as staged:
         counts = _count(staged, plan)
-        yield Parsed(numbered(staged, split_frame(spark, counts, plan.files)), counts)
+        if plan.from_lake:
+            splits = landed_splits(spark, counts.splits, [source.batch_id for source in plan.from_lake])
+        else:
+            splits = split_frame(spark, counts, plan.files)
+        yield Parsed(numbered(staged, splits), counts)
 
 
 def too_many_refused(plan: IngestPlan, counts: Counted) -> str | None:
@@ -60,15 +67,26 @@ def too_many_refused(plan: IngestPlan, counts: Counted) -> str | None:
     return f"{counts.quarantined} of {counts.read} rows are refused ({bound}): {rules}"
 
 
+def remove_staged(plan: IngestPlan) -> None:
+    """Remove what killed attempts at a batch left on this machine; whoever begins an attempt has ended their work."""
+    store = Store(plan.store_root, plan.sandbox)
+    if store.is_local:
+        shutil.rmtree(store.path("staging", plan.batch_id), ignore_errors=True)
+
+
 @contextmanager
 def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[DataFrame]:
     """Write the parsed rows to a place of this attempt alone, and remove it in the end."""
     store = Store(plan.store_root, plan.sandbox)
     path = store.path("staging", plan.batch_id, plan.commit.attempt)
-    progress.stage("reading", files=len(plan.files), bytes=sum(file.size_bytes for file in plan.files))
+    if plan.from_lake:
+        progress.stage("reading the lake", batches=len(plan.from_lake))
+    else:
+        progress.stage("reading", files=len(plan.files), bytes=sum(file.size_bytes for file in plan.files))
+    remove_staged(plan)
     try:
         try:
-            rows = staged_rows(spark, plan)
+            rows = landed_rows(spark, plan) if plan.from_lake else staged_rows(spark, plan)
             rows.write.mode("overwrite").parquet(path)
             staged = spark.read.schema(rows.schema).parquet(path)
         except PySparkException as refused:
@@ -76,8 +94,10 @@ def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterat
         yield staged
     finally:
         if store.is_local:
-            # What a killed attempt at the batch left behind goes too: nobody reads it any more.
-            shutil.rmtree(store.path("staging", plan.batch_id), ignore_errors=True)
+            # Only its own: by now this may be the former attempt, and the next one at work.
+            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                Path(path).parent.rmdir()
         else:
             _empty(spark, path)
 
@@ -92,6 +112,9 @@ def _empty(spark: SparkSession, path: str) -> None:
 
 def _count(staged: DataFrame, plan: IngestPlan) -> Counted:
     counts = counted(Group(*row) for row in counts_by_split(staged).collect())
+    if plan.from_lake and counts.read == 0:
+        names = ", ".join(source.batch_id for source in plan.from_lake[:3])
+        raise StoreError(f"lake/{plan.dataset.id} has no row of the batches {names}, which the catalog calls ACTIVE")
     unread = [file for file in plan.files if file.path not in files_read(counts)]
     if arrays := [file.name for file in unread if file.format == FileFormat.JSON_ARRAY]:
         raise InvalidRequest(
