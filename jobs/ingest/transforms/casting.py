@@ -43,7 +43,8 @@ def is_nested(declared: str) -> bool:
 
 def kind_of(value: Column) -> Column:
     """Return a JSON value's kind (STRING, BIGINT, DECIMAL, DOUBLE, BOOLEAN, VOID, ARRAY, OBJECT), null if absent."""
-    return F.regexp_extract(F.schema_of_variant(value), "^[A-Z]+", 0)
+    schema = F.schema_of_variant(value)  # STRING, DECIMAL(3,1), ARRAY<BIGINT>, ...
+    return F.substring_index(F.substring_index(schema, "(", 1), "<", 1)
 
 
 def is_given(kind: Column) -> Column:
@@ -139,7 +140,8 @@ def _date(text: Column, _: str) -> Column:
 def _timestamp(text: Column, timezone: str) -> Column:
     """Read an instant. The session's time zone must be UTC."""
     # Spark's cast wants seconds before a zone.
-    with_seconds = F.when(text.rlike("^.{16} ?[Z+-]"), F.regexp_replace(text, "^(.{16})", "$1:00")).otherwise(text)
+    whole, rest = F.substring(text, 1, 16), F.substring(text, 17, 40)
+    with_seconds = F.when(rest.startswith(":"), text).otherwise(F.concat(whole, F.lit(":00"), rest))
     zoned = F.when(text.rlike(f"^{_DATE}[T ]{_TIME}{_ZONE}$"), with_seconds.try_cast("timestamp"))
     local = F.when(text.rlike(f"^{_DATE}([T ]{_TIME})?$"), text.try_cast("timestamp_ntz"))
     utc = local if timezone == "UTC" else F.convert_timezone(F.lit(timezone), F.lit("UTC"), local)

@@ -22,7 +22,7 @@ PATH, BLOCK, ROW, RAW, TEXT, JSON = "@path", "@block", "@row", "@raw", "@text", 
 PLACE = (PATH, BLOCK, ROW, RAW)
 _END = "end of row"
 _REPLACEMENT = "\ufffd"
-_BYTE_ORDER_MARK = "\ufeff"
+_MARK = "\ufeff"  # byte-order mark
 
 
 def lines(spark: SparkSession, files: Sequence[InputFile], encoding: str = "UTF-8") -> DataFrame:
@@ -40,9 +40,9 @@ def lines(spark: SparkSession, files: Sequence[InputFile], encoding: str = "UTF-
         F.col("_metadata.file_block_start").alias(BLOCK),
         # Within a split it counts rows one by one; across splits it says nothing about the file's order.
         F.monotonically_increasing_id().alias(ROW),
-        F.col("value").alias(TEXT),
+        "value",
     )
-    return placed.select(PATH, BLOCK, ROW, *_decoded(F.col(TEXT), encoding))
+    return _with_text(placed, encoding)
 
 
 def json_objects(rows: DataFrame, max_bytes: int) -> DataFrame:
@@ -62,7 +62,7 @@ def json_elements(spark: SparkSession, files: Sequence[InputFile]) -> DataFrame:
     more; the caller finds that it is missing. A file is read into memory as a whole, so the door bounds its size.
     """
     read = spark.read.text([literal_path(file.path) for file in files], wholetext=True)
-    whole = read.select(F.col("_metadata.file_path").alias(PATH), F.ltrim("value", F.lit(_BYTE_ORDER_MARK)).alias(TEXT))
+    whole = read.select(F.col("_metadata.file_path").alias(PATH), F.ltrim("value", F.lit(_MARK)).alias(TEXT))
     wrapped = whole.select(PATH, F.try_parse_json(F.concat(F.lit("["), TEXT, F.lit(f',"{_END}"]'))).alias(JSON))
     array = F.when(F.try_variant_get(JSON, "$[1]", "string") == _END, F.try_variant_get(JSON, "$[0]", "array<variant>"))
     items = wrapped.select(PATH, F.posexplode(array).alias(ROW, JSON))
@@ -88,17 +88,23 @@ def is_blank(text: Column) -> Column:
     return text.eqNullSafe("") | text.rlike(r"^\s*$")
 
 
-def _decoded(text: Column, encoding: str) -> tuple[Column, Column]:
-    octets = text.cast("binary")
+def _with_text(rows: DataFrame, encoding: str) -> DataFrame:
+    """Decode `value`: rows of `@path`, `@block`, `@row`, `@raw`, `@text`."""
+    octets = F.col("value").cast("binary")
     if encoding == "UTF-8":
-        decoded, valid = text, F.is_valid_utf8(text)
+        decoded, valid = F.col("value"), F.is_valid_utf8("value")
     else:
         decoded = F.decode(octets, encoding)
         valid = ~F.contains(decoded, F.lit(_REPLACEMENT))
-    shown = F.ltrim(F.rtrim(decoded, F.lit("\r")), F.lit(_BYTE_ORDER_MARK))
+    place = (PATH, BLOCK, ROW)
+    texts = rows.select(*place, "value", F.when(valid, decoded).alias(TEXT))
+    # Trimming costs more than looking whether there is anything to trim.
+    unmarked = F.when(F.startswith(TEXT, F.lit(_MARK)), F.ltrim(TEXT, F.lit(_MARK))).otherwise(F.col(TEXT))
+    trimmed = texts.select(*place, "value", unmarked.alias(TEXT))
+    plain = F.when(F.endswith(TEXT, F.lit("\r")), F.rtrim(TEXT, F.lit("\r"))).otherwise(F.col(TEXT))
+    shown = trimmed.select(*place, "value", plain.alias(TEXT))
     # ISO-8859-1 gives every byte a letter: the bytes can be had back from it.
-    undecoded = F.decode(octets, "ISO-8859-1")
-    return F.when(valid, shown).alias(TEXT), F.when(valid, shown).otherwise(undecoded).alias(RAW)
+    return shown.select(*place, F.coalesce(TEXT, F.decode(octets, "ISO-8859-1")).alias(RAW), TEXT)
 
 
 def literal_path(path: str) -> str:
