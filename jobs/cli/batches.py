@@ -8,6 +8,7 @@ import typer
 from jobs.catalog.records import Batch, BatchStatus, Event
 from jobs.cli import options, output
 from jobs.ingest.service import overview
+from jobs.ingest.service.lake_source import sources_of
 
 _EQUATION = ("read", "applied", "superseded", "duplicates", "quarantined")
 
@@ -48,6 +49,8 @@ def outcome(batch: Batch) -> Iterator[str]:
     yield f"batch {batch.id} of {batch.dataset_id} is {batch.status} (seq {output.shown(batch.seq)}, at {at})"
     if replays := batch.request.get("replays"):
         yield f"it replays batch {replays['batch']}, {replays['rows']} rows"
+    if sources := sources_of(batch):
+        yield f"its rows come from the lake, of batches {', '.join(sources)}"
     if batch.reason:
         yield f"failed: {output.shown(batch.reason)}"
     if "equation" in result:

@@ -6,8 +6,8 @@ import typer
 
 from jobs.cli import options, output
 from jobs.cli.batches import outcome
+from jobs.cli.ingest import run_here
 from jobs.ingest.service.replaying import ReplayParams, accept_replay
-from jobs.session.engines import Engine
 
 
 def replay(
@@ -32,10 +32,5 @@ def replay(
     )
     with options.open_catalog(settings) as catalog:
         accepted = accept_replay(catalog, settings, params, "cli")
-        # Loaded here: a replay that is refused does without Spark and its seconds.
-        from jobs.ingest.service.running import run_batch
-        from jobs.session.progress import progress_for_terminal
-
-        engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
-        done = run_batch(catalog, settings, engine, accepted.id, "cli", progress_for_terminal(), wait)
+        done = run_here(catalog, settings, accepted)
     output.answer(done, outcome(done), as_json)

@@ -6,9 +6,9 @@ spark-submit from the same JSON document.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from jobs.catalog.definitions import BatchId, Dataset, DatasetId, Namespace
 from jobs.catalog.records import InputFile
@@ -89,11 +89,22 @@ class IngestPlan(BaseModel):
     batch_id: BatchId
     seq: int = Field(description="Order of the batch in its dataset")
     at: AwareDatetime = Field(description="Ingestion instant of every row")
-    files: tuple[InputFile, ...] = Field(min_length=1, description="In the order of their rows: by name, then path")
+    files: tuple[InputFile, ...] = Field(default=(), description="In the order of their rows: by name, then path")
+    from_lake: tuple[BatchOrder, ...] = Field(
+        default=(), description="Instead of files: batches whose landed rows go to the Profile store, in their order"
+    )
     headers: dict[str, str] = Field(default={}, description="Header line of each local CSV file, by path")
     bounds: IngestSettings
     active_batches: tuple[BatchOrder, ...] = Field(default=(), description="Batches of the dataset that readers see")
     commit: CommitInfo
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.files) is bool(self.from_lake):
+            raise ValueError(
+                f"batch {self.batch_id!r}: rows come from files or from the lake, not from both or neither"
+            )
+        return self
 
 
 class CheckPlan(IngestPlan):

@@ -7,9 +7,10 @@ from typing import Any
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Dataset, DatasetKind
 from jobs.catalog.records import Attempt, Batch, InputFile, StaleAttempt
-from jobs.errors import InvalidRequest, TesseraError
+from jobs.errors import Conflict, InvalidRequest, TesseraError
 from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.files import headers, resolve
+from jobs.ingest.service.lake_source import sources_of, still_waiting
 from jobs.lake.commits import CommitInfo
 from jobs.settings import Settings
 
@@ -119,6 +120,9 @@ class IngestService:
         dataset: Dataset = self._catalog.dataset(batch.dataset_id).definition
         if batch.seq is None or batch.at is None:
             raise TesseraError(f"batch {batch.id!r} is {batch.status} without its order; begin it again")
+        if sources_of(batch) and not batch.in_profile:
+            raise Conflict(f"dataset {dataset.id!r} was disabled for Profile meanwhile; enable it and ask again")
+        sources = still_waiting(batch, self._catalog.batches(dataset.id)) if sources_of(batch) else []
         active = self._catalog.profile_batches(dataset.id)
         return IngestPlan(
             dataset=dataset,
@@ -131,6 +135,7 @@ class IngestService:
             seq=batch.seq,
             at=batch.at,
             files=batch.files,
+            from_lake=tuple(BatchOrder(batch_id=source.id, seq=source.seq or 0) for source in sources),
             headers=headers(batch.files, dataset),
             bounds=self._settings.ingest,
             active_batches=tuple(BatchOrder(batch_id=name, seq=seq) for name, seq in active),

@@ -20,7 +20,7 @@ from jobs.ingest.transforms.rules import REPEATED_HEADER
 
 FILE, LINE, ORD = "_file", "@line", "_ord"
 ROWS_PER_FILE = 2**40
-_SPLIT_SCHEMA = (
+SPLIT_SCHEMA = (
     f"`{PATH}` string, `{BLOCK}` long, `@first_row` long, `@rows_before` long, `{FILE}` string, `@index` long"
 )
 
@@ -123,7 +123,7 @@ def split_frame(spark: SparkSession, counted: Counted, files: Sequence[InputFile
     """Make the frame that `numbered` joins: one row per split, with its file's name and place in the batch."""
     place = {file.path: (file.name, n) for n, file in enumerate(files)}
     rows = [(path, block, *split, *place[plain_path(path)]) for (path, block), split in counted.splits.items()]
-    return spark.createDataFrame(rows, _SPLIT_SCHEMA)
+    return spark.createDataFrame(rows, SPLIT_SCHEMA)
 
 
 def numbered(staged: DataFrame, splits: DataFrame) -> DataFrame:

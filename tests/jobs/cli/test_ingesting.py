@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable
 
 from jobs.session.engines import Engine
-from tests.builders import CITY, crm, customer, field, write_csv, write_text
+from tests.builders import CITY, crm, customer, field, web, write_csv, write_text
 from tests.jobs.cli.terminal import Terminal
 
 NICK = "person.nickName"
@@ -155,3 +155,47 @@ def test_a_replay_that_cannot_be_is_one_error(terminal: Terminal, arguments: lis
     assert answer.err.startswith("error: ")
     assert told in answer.err
     assert len(terminal.tessera("batches", "--json").document) == 2
+
+
+def test_rows_that_landed_before_the_dataset_was_enabled_are_taken_from_the_lake_once(
+    shell: Terminal, tmp_path: Path
+) -> None:
+    shell.apply(crm(enabled=False))
+    file = write_text(tmp_path / "rows.jsonl", json.dumps(customer()) + "\n" + json.dumps(customer(..., **{CITY: "x"})))
+    assert shell.tessera("ingest", "crm", str(file), "--batch", "b1").code == 0
+    shell.apply(crm())
+    landed = lake(shell, "personID", "_batch")
+    taken = shell.tessera("ingest", "crm", "--from-lake", "--json").document
+    assert (taken["sources"], taken["batch"]["status"]) == (["b1"], "ACTIVE")
+    assert (taken["batch"]["result"]["applied"], taken["batch"]["result"]["quarantined"]) == (1, 1)
+    assert lake(shell, "personID", "_batch") == landed == [("c1", "b1"), (None, "b1")]
+    again = shell.tessera("ingest", "crm", "--from-lake")
+    assert again.lines == ["nothing to take: every ACTIVE batch of crm was taken to the Profile store already"]
+    assert shell.tessera("ingest", "crm", "--from-lake", "--json").document["batch"] is None
+    assert "its rows come from the lake, of batches b1" in shell.tessera("batch", taken["batch"]["id"]).lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["crm"], 2, "name the files of the batch; or --from-lake"),
+        (["crm", "a.csv", "--from-lake"], 2, "--from-lake goes with DATASET, --batch and --at only"),
+        (["crm", "--from-lake", "--check"], 2, "--from-lake goes with DATASET"),
+        (["crm", "--from-lake", "--format", "csv"], 2, "--from-lake goes with DATASET"),
+        (["crm", "--from-lake"], 4, "dataset 'crm' is not enabled for Profile"),
+        (["crn", "--from-lake"], 3, "did you mean 'crm'?"),
+        (["../crm", "--from-lake"], 2, "dataset = '../crm'"),
+        (["web", "--from-lake", "--batch", "b1"], 4, "batch 'b1' exists and does not take rows"),
+        (["web", "--from-lake", "--at", "x"], 2, "--at 'x' is no instant"),
+        (["crm", "--from-lake", "--sandbox", "x" * 300], 2, "store.sandbox"),
+    ],
+)
+def test_a_wrong_request_is_one_error_before_spark(
+    terminal: Terminal, arguments: list[str], code: int, told: str
+) -> None:
+    terminal.apply(crm(enabled=False), web())
+    terminal.batch("b1", "crm", "ACTIVE")
+    answer = terminal.tessera("ingest", *arguments)
+    assert (answer.code, answer.out) == (code, "")
+    assert told in answer.err
+    assert len(terminal.tessera("batches", "--json").document) == 1
