@@ -1,9 +1,11 @@
-"""Replays up to their record: which files a new batch is made of. No Spark."""
+"""Replays: which files a new batch is made of, and that refused rows of every format go in again."""
 
 import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,20 @@ from jobs.ingest.models import IngestParams
 from jobs.ingest.service.batches import IngestService
 from jobs.ingest.service.replaying import ReplayParams, accept_replay
 from jobs.settings import Settings
-from tests.builders import CITY, FIRST, Row, crm, customer, definitions, write_csv, write_jsonl, write_text
+from tests.builders import (
+    CITY,
+    FIRST,
+    Row,
+    crm,
+    customer,
+    definitions,
+    field,
+    nested,
+    write_csv,
+    write_jsonl,
+    write_text,
+)
+from tests.jobs.ingest.workshop import Workshop
 
 
 @dataclass
@@ -245,3 +260,45 @@ def test_what_a_killed_replay_left_behind_is_replaced(desk: Desk) -> None:
     left: Row = {"personID": "half"}
     write_jsonl(desk.settings.home / "replays" / "prod" / "n1" / "rows.jsonl", [left])
     assert desk.written(batch_id="n1") == {"rows.jsonl": b"{}\n"}
+
+
+def test_refused_rows_of_every_format_are_taken_once_the_definition_takes_them(workshop: Workshop) -> None:
+    more = [field("seen", "timestamp"), field("price", "decimal(10,2)"), field("tags", "array<string>")]
+    narrow = crm(csv={"encoding": "CP949"}, fields=[*crm()["fields"], *more, field("color", enum=["rot"])])
+    workshop.apply(narrow)
+    seen, rows = datetime(2024, 1, 2, 3, 4, 5, 123456, tzinfo=UTC), {}
+    for form in ("jsonl", "json", "csv", "parquet"):
+        flat = {"personID": form, CITY: "서울", "price": "12.50", "color": "bleu", "seen": seen.isoformat()}
+        rows[form] = [flat, flat | {"personID": f"good {form}", "color": "rot"}]
+    folder = workshop.folder
+    files = [
+        write_jsonl(folder / "a.jsonl", map(nested, rows["jsonl"])),
+        write_text(folder / "b.json", json.dumps([nested(row) for row in rows["json"]])),
+        write_csv(folder / "c.csv", rows["csv"], "cp949"),
+        folder / "d.parquet",
+    ]
+    typed = [row | {"seen": seen, "price": Decimal("12.50"), "tags": ["x", None]} for row in rows["parquet"]]
+    pq.write_table(pa.Table.from_pylist(typed), files[-1])
+    first = workshop.ingest_files("crm", *files, batch_id="b1")
+    assert (first.landed, first.refused) == (4, {"not_in_enum": 4})
+
+    workshop.apply(narrow | {"fields": [*narrow["fields"][:-1], field("color", enum=["rot", "bleu"])]})
+    params = ReplayParams(batch="b1", from_quarantine=True, batch_id="r1")
+    attempt = Attempt(id="again", run="test")
+    plan = workshop.service.begin(accept_replay(workshop.catalog, workshop.settings, params).id, attempt)
+    assert plan is not None
+    assert workshop.run(plan, attempt).equation.startswith("4 rows read = 4 applied")
+    taken = workshop.table("lake", "crm").where("_batch = 'r1'").orderBy("_ord")
+    assert [
+        tuple(row) for row in taken.select("personID", f"`{CITY}`", "price", "seen", "tags", "_file").collect()
+    ] == [
+        ("jsonl", "서울", Decimal("12.50"), naive(seen), None, "a.jsonl"),
+        ("json", "서울", Decimal("12.50"), naive(seen), None, "b.json.jsonl"),
+        ("csv", "서울", Decimal("12.50"), naive(seen), None, "c.csv"),
+        ("parquet", "서울", Decimal("12.50"), naive(seen), ["x", None], "d.parquet.jsonl"),
+    ]
+
+
+def naive(instant: datetime) -> datetime:
+    """An instant as Spark gives it to Python: without a zone, in this machine's."""
+    return instant.astimezone().replace(tzinfo=None)
