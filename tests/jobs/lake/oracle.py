@@ -71,9 +71,9 @@ def answer(mode: Mode, batches: Iterable[Batch]) -> dict[str, tuple[Any, ...]]:
     state: dict[str, Row] = {}
     for seq, rows in sorted(batches, key=lambda batch: batch[0]):
         for row in sorted(rows, key=lambda row: row["_ord"]):
-            if row["_op"] == "delete":
+            if row["_op"] in ("delete", "reset"):
                 state.pop(row["identity"], None)
-            else:
+            if row["_op"] != "delete":
                 merged = _MERGES[mode](state.get(row["identity"], {}), row)
                 state[row["identity"]] = merged | {"_seq": seq, "_ord": row["_ord"]}
     return {identity: _as_tuple(row) for identity, row in state.items()}
@@ -136,7 +136,11 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "_unset": st.none() | st.lists(st.sampled_from([NAME, TAGS, POINTS]), max_size=2),
 }
 _ROW = st.fixed_dictionaries(
-    {"identity": st.sampled_from(IDENTITIES), "_op": st.sampled_from(["put", "put", "put", "delete"]), **_VALUES}
+    {
+        "identity": st.sampled_from(IDENTITIES),
+        "_op": st.sampled_from(["put", "put", "put", "reset", "delete"]),
+        **_VALUES,
+    }
 )
 
 
