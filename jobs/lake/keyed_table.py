@@ -5,13 +5,14 @@ nothing of the table. Readers lay the runs over the *base*, one row per key. A *
 the base.
 
     _level   _part                      rows
-    run      <batch id>                 what a batch wrote: any number of rows per key, puts and deletes
+    run      <batch id>                 what a batch wrote: any number of rows per key, puts, resets and deletes
     base     <buckets>-<bucket>         one row per key, in the bucket of its crc32; the number of buckets may change
     folded   <highest _seq>-<folds>     one row per folded run: its batch (`_run`) and `_seq`
 
 The order of the rows of a key is (`_seq`, `_ord`): the batch's place among the batches, the row's place in its batch. A
-delete voids all before it. A row of a run counts only if its `_seq` is above that of its key's base row, and the run of
-a folded batch never counts again, so writing a batch twice equals once, also after it was folded.
+delete voids all before it, and so does a reset, which then puts its row. A row of a run counts only if its `_seq` is
+above that of its key's base row, and the run of a folded batch never counts again, so writing a batch twice equals
+once, also after it was folded.
 
 The runs that count are the caller's to name, as (batch id, `_seq`) of the batches that are ACTIVE: a run that died half
 way, or whose batch failed, is never seen.
@@ -29,7 +30,7 @@ from jobs.lake.schema import Column, Table
 
 LEVEL, PART, OP, SEQ, ORD, AT, UNSET, RUN_ID = "_level", "_part", "_op", "_seq", "_ord", "_at", "_unset", "_run"
 RUN, BASE, FOLDED = "run", "base", "folded"  # values of _level
-PUT, DELETE = "put", "delete"  # values of _op
+PUT, RESET, DELETE = "put", "reset", "delete"  # values of _op; a reset is a put that voids all before it
 # Values of a key are joined by this before they are hashed.
 KEY_SEPARATOR = "\x1f"
 _KEY_TYPES = {"string", "int", "bigint", "date"}
@@ -143,7 +144,7 @@ class KeyedTable(BaseModel):
 
 
 _BOOKKEEPING = (
-    Column(name=OP, type="string", comment="put or delete; a delete voids all before it"),
+    Column(name=OP, type="string", comment="put, reset or delete; reset and delete void all before them"),
     Column(name=SEQ, type="bigint", comment="Place of the row's batch among the batches"),
     Column(name=ORD, type="bigint", comment="Place of the row in its batch"),
     Column(name=AT, type="timestamp", comment="Instant of ingestion"),

@@ -11,12 +11,12 @@ from deltalake.exceptions import TableNotFoundError
 from jobs.errors import NotFound
 from jobs.lake.keyed_table import (
     BASE,
+    DELETE,
     FOLDED,
     LEVEL,
     OP,
     ORD,
     PART,
-    PUT,
     RUN,
     RUN_ID,
     SEQ,
@@ -58,7 +58,7 @@ def lookup(
     wanted = _is_key(table, key) & _any(places)
     rows = opened.to_pyarrow_dataset().to_table(filter=wanted).to_pylist(maps_as_pydicts="strict")
     last = max(rows, key=lambda row: (row[SEQ], row[ORD]), default=None)
-    return {name: last[name] for name in table.visible_names} if last and last[OP] == PUT else None
+    return {name: last[name] for name in table.visible_names} if last and last[OP] != DELETE else None
 
 
 def _places(opened: DeltaTable, key: KeyValue, active: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:

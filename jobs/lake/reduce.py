@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame, Window, WindowSpec, functions as F
 
-from jobs.lake.keyed_table import AT, BASE, DELETE, LEVEL, OP, ORD, PUT, SEQ, UNSET, Combine, KeyedTable, Mode
+from jobs.lake.keyed_table import AT, BASE, DELETE, LEVEL, OP, ORD, RESET, SEQ, UNSET, Combine, KeyedTable, Mode
 from jobs.lake.sql import quoted
 
 _FLOOR, _VOID, _RANK = "_floor", "_void", "_rank"
@@ -43,22 +43,22 @@ def _named(name: str) -> Column:
 def _last(rows: DataFrame, table: KeyedTable, by: list[str]) -> DataFrame:
     # A row of a run that is not above its key's base row is also not the last one, so no further rule is needed.
     ranked = rows.withColumn(_RANK, F.row_number().over(_newest_first(by)))
-    last = ranked.where((F.col(_RANK) == 1) & (F.col(OP) == PUT))
+    last = ranked.where((F.col(_RANK) == 1) & (F.col(OP) != DELETE))
     return last.select(*by, *map(_named, table.payload_names), SEQ, ORD, AT)
 
 
 def _standing(rows: DataFrame, by: list[str]) -> DataFrame:
-    """Keep the rows that count: puts after the key's last delete, and of runs only what is above the base row."""
+    """Keep the rows that count: since the key's last reset or delete, and of runs only what is above the base row."""
     key = Window.partitionBy(*by)
     marked = rows.withColumns(
         {
             _FLOOR: F.max(F.when(F.col(LEVEL) == BASE, F.col(SEQ))).over(key),
-            _VOID: F.max(F.when(F.col(OP) == DELETE, _order())).over(key),
+            _VOID: F.max(F.when(F.col(OP).isin(RESET, DELETE), _order())).over(key),
         }
     )
     above_base = (F.col(LEVEL) == BASE) | F.col(_FLOOR).isNull() | (F.col(SEQ) > F.col(_FLOOR))
-    after_delete = F.col(_VOID).isNull() | (_order() > F.col(_VOID))
-    return marked.where(above_base & after_delete & (F.col(OP) == PUT)).drop(_FLOOR, _VOID)
+    not_voided = F.col(_VOID).isNull() | (_order() >= F.col(_VOID))
+    return marked.where(above_base & not_voided & (F.col(OP) != DELETE)).drop(_FLOOR, _VOID)
 
 
 def _patched(rows: DataFrame, table: KeyedTable, by: list[str]) -> DataFrame:

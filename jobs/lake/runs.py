@@ -41,8 +41,9 @@ def write_run(
     Args:
         spark: the session that the frame belongs to.
         table: must exist (`ensure(spark, table.table)`).
-        frame: key, payload and `_ord` bigint; `_op` (default put), `_unset` array of column names (mode patch, default
-            none) and `_at` (default `at`) may be there too. Any number of rows per key; no two of one `_ord`.
+        frame: key, payload and `_ord` bigint; `_op` (put, the default, reset or delete), `_unset` array of column
+            names (mode patch, default none) and `_at` (default `at`) may be there too. Any number of rows per key; no
+            two of one `_ord`.
         run: the batch's id and `_seq`. A `_seq` is never used for two batches, and a batch that is sent again after it
             was folded and removed needs a new one: the run of a folded (batch, `_seq`) is not read any more.
         at: instant of ingestion, with its time zone.

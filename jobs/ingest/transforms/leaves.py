@@ -51,7 +51,8 @@ class Leaf:
 def leaves_of(dataset: Dataset) -> tuple[Leaf, ...]:
     """Return the leaves that rows of a dataset may hold, in the order of the lake's columns."""
     understood = [(IDENTITY_MAP, IDENTITY_MAP)]
-    if dataset.upsert:
+    # Also without upsert, where it changes nothing: a dataset may be switched, and its tables only gain columns.
+    if dataset.kind is DatasetKind.RECORD:
         understood.append((UNSET, "array<string>"))
     declared = [Leaf(n, field.path, field.column, field.type, field) for n, field in enumerate(dataset.fields)]
     return (*declared, *(Leaf(len(declared) + n, name, name, kind) for n, (name, kind) in enumerate(understood)))

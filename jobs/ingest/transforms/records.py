@@ -7,7 +7,7 @@ from jobs.ingest.transforms.identities import FIT, IDENTITY
 from jobs.ingest.transforms.leaves import UNSET, leaves_of
 from jobs.ingest.transforms.numbering import ORD
 from jobs.ingest.transforms.values import leaf_type
-from jobs.lake.keyed_table import KeyedTable, Mode
+from jobs.lake.keyed_table import OP, RESET, KeyedTable, Mode
 from jobs.lake.store import Store
 from jobs.lake.tables import Column
 
@@ -17,7 +17,8 @@ FRAGMENT_KEY = Column(name="_identity", type="string", comment="Primary identity
 def record_fragments(plan: IngestPlan) -> KeyedTable:
     """Define fragments/<dataset> of a record dataset: the record of each primary identity.
 
-    Without upsert the last record replaces the ones before; with upsert each leaf has its last given value.
+    Without upsert the last record replaces the ones before; with upsert each leaf has its last given value. Which of
+    the two is said by each row, as a reset or a put, so that a dataset may change from one to the other.
     """
     dataset = plan.dataset
     store = Store(plan.store_root, plan.sandbox)
@@ -31,7 +32,7 @@ def record_fragments(plan: IngestPlan) -> KeyedTable:
             for leaf in leaves_of(dataset)
             if leaf.name != UNSET
         ),
-        mode=Mode.PATCH if dataset.upsert else Mode.REPLACE,
+        mode=Mode.PATCH,
         append=frozenset(field.path for field in dataset.fields if field.append),
     )
 
@@ -48,7 +49,7 @@ def record_rows(placed: DataFrame, plan: IngestPlan) -> DataFrame:
     if not plan.dataset.upsert:
         latest = of_identity.orderBy(*(value.desc_nulls_last() for value in ordering), F.col(ORD).desc())
         ranked = fit.withColumn("@rank", F.row_number().over(latest)).where(F.col("@rank") == 1)
-        return ranked.select(*_columns(plan), ORD)
+        return ranked.select(*_columns(plan), ORD, F.lit(RESET).alias(OP))
     place = F.col(ORD)
     if ordering:
         in_order = of_identity.orderBy(*(value.asc_nulls_first() for value in ordering), F.col(ORD))
