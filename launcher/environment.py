@@ -31,7 +31,6 @@ def child_environment(machine: Machine, java: Java, secrets: Secrets) -> dict[st
         "PYSPARK_PYTHON": str(VENV_PYTHON),
         "PYSPARK_DRIVER_PYTHON": str(VENV_PYTHON),
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_CONNECT_AUTHENTICATE_TOKEN": secrets.engine_token,
         "TESSERA_AIRFLOW__PASSWORD": os.environ.get("TESSERA_AIRFLOW__PASSWORD") or secrets.admin_password,
         "PATH": os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": str(CHECKOUT),
@@ -66,6 +65,7 @@ def platform_environment(machine: Machine, java: Java, secrets: Secrets) -> dict
         | connection
         | {
             "AIRFLOW_HOME": str(machine.airflow_home),
+            "SPARK_CONNECT_AUTHENTICATE_TOKEN": secrets.engine_token,
             PLATFORM_MARK: str(machine.home),
             # Without it a process that sets its title overwrites its environment in /proc, and with it the mark.
             "SPT_NOENV": "1",
