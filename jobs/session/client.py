@@ -41,6 +41,14 @@ _CONNECT_PORT = 15002
 _MOST_RETRIES = 9
 _LONGEST_BACKOFF_MS = 10_000
 _END_SECONDS = 60.0
+# What the tables' contents depend on, and a server that is not ours may have set otherwise; reasons in
+# conf/spark-defaults.conf.
+_SESSION_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
 
 
 def new_session_id() -> str:
@@ -70,6 +78,8 @@ def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterato
         session = _connect(settings, address, session_id)
         try:
             _greet(session, address)
+            for key, value in _SESSION_SETTINGS.items():
+                session.conf.set(key, value)
             with signals_raise():
                 try:
                     yield cast(SparkSession, session)
