@@ -8,6 +8,8 @@ batch ACTIVE.
 """
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -58,9 +60,12 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
                 f"{refusal}. So nothing was ingested; see quarantine/{plan.dataset.id} for batch {plan.batch_id}, or "
                 "raise ingest.max_refused_share"
             )
-        tables = {} if plan.from_lake else _write_lake(spark, plan, placed, counts, progress)
-        tables |= _write_quarantine(spark, plan, placed, counts)
-        applied = counts.landed
+        progress.stage("writing the lake", rows=counts.landed, quarantined=counts.quarantined)
+        lake, quarantine = _together(
+            lambda: {} if plan.from_lake else _write_lake(spark, plan, placed),
+            lambda: _write_quarantine(spark, plan, placed, counts),
+        )
+        tables, applied = lake | quarantine, counts.landed
         if plan.in_profile:
             progress.stage("writing the Profile store", rows=counts.fit)
             write = _write_events if plan.dataset.kind is DatasetKind.EVENTS else _write_records
@@ -122,22 +127,21 @@ def drop(spark: SparkSession, plan: IngestPlan) -> None:
         replace_where(spark, events, nothing, _own_run(plan), plan.commit)
 
 
-def _write_lake(
-    spark: SparkSession, plan: IngestPlan, placed: DataFrame, counts: Counted, progress: Progress
-) -> dict[str, Written]:
-    progress.stage("writing the lake", rows=counts.landed, quarantined=counts.quarantined)
+def _write_lake(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> dict[str, Written]:
     return _write(spark, plan, lake_table(_store(plan), plan.dataset), lake_rows(placed, plan))
 
 
 def _write_records(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
     """Write fragments and links; returns the rows that no later row of the batch came after."""
-    fragments = record_fragments(plan)
-    written = _write_fragments(spark, plan, fragments, record_rows(placed, plan))
-    keys = written.rows
+    fit = placed.where(F.col(FIT))
+    fragments, links = _together(
+        lambda: _write_fragments(spark, plan, record_fragments(plan), record_rows(placed, plan)),
+        lambda: _write(spark, plan, links_table(plan), link_rows(fit, plan, IDENTITY)),
+    )
+    keys: int = sum(written.rows for written in fragments.values())
     if plan.dataset.upsert:
-        keys = placed.where(F.col(FIT)).agg(F.count_distinct(IDENTITY)).collect()[0][0]
-    links = _write(spark, plan, links_table(plan), link_rows(placed.where(F.col(FIT)), plan, IDENTITY))
-    return keys, {fragments.name: written} | links
+        keys = fit.agg(F.count_distinct(IDENTITY)).collect()[0][0]
+    return keys, fragments | links
 
 
 def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
@@ -150,10 +154,11 @@ def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> t
     )
     # Read back: the search for known events is not made again.
     own = read(spark, table.path).where((F.col(LEVEL) == RUN) & (F.col(PART) == plan.batch_id))
-    fragments = event_fragments(plan)
-    summed = _write_fragments(spark, plan, fragments, event_fragment_rows(own))
-    links = _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name))
-    return written.rows, {table.name: written, fragments.name: summed} | links
+    fragments, links = _together(
+        lambda: _write_fragments(spark, plan, event_fragments(plan), event_fragment_rows(own)),
+        lambda: _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name)),
+    )
+    return written.rows, {table.name: written} | fragments | links
 
 
 def _unseen(spark: SparkSession, plan: IngestPlan, events: DataFrame) -> DataFrame:
@@ -167,9 +172,9 @@ def _unseen(spark: SparkSession, plan: IngestPlan, events: DataFrame) -> DataFra
     return unseen(events, known, hashes) if hashes.limit(1).count() else events
 
 
-def _write_fragments(spark: SparkSession, plan: IngestPlan, table: KeyedTable, rows: DataFrame) -> Written:
+def _write_fragments(spark: SparkSession, plan: IngestPlan, table: KeyedTable, rows: DataFrame) -> dict[str, Written]:
     ensure(spark, table.table)
-    return write_run(spark, table, rows, Run(plan.batch_id, plan.seq), plan.at, plan.commit)
+    return {table.name: write_run(spark, table, rows, Run(plan.batch_id, plan.seq), plan.at, plan.commit)}
 
 
 def _fragments(plan: IngestPlan) -> KeyedTable:
@@ -178,6 +183,19 @@ def _fragments(plan: IngestPlan) -> KeyedTable:
 
 def _own_run(plan: IngestPlan) -> str:
     return f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(plan.batch_id))}"
+
+
+def _together(*writes: Callable[[], dict[str, Written]]) -> list[dict[str, Written]]:
+    """Make writes to different tables at once: most of the time of a small one is spent in planning and committing."""
+    executor = ThreadPoolExecutor(len(writes))
+    try:
+        return [future.result() for future in [executor.submit(write) for write in writes]]
+    except Exception:
+        executor.shutdown()
+        raise
+    finally:
+        # Told to end, this process does not wait: its session's end interrupts what still runs.
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _warnings(plan: IngestPlan, counts: Counted) -> tuple[str, ...]:

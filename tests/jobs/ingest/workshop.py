@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.database import Catalog
@@ -31,8 +32,25 @@ from tests.builders import Row, definitions, write_jsonl
 class Silent:
     """Progress that nobody watches."""
 
-    def stage(self, name: str, **counts: int) -> None:
+    def stage(self, name: str, **counts: int | str) -> None:
         del name, counts
+
+
+class Died(Exception):
+    """The process of an attempt is gone."""
+
+
+class Recording(Silent):
+    """Progress that remembers the stages, and may die at one of them."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.count = 0
+        self._dies_at = dies_at
+
+    def stage(self, name: str, **counts: int | str) -> None:
+        if self.count == self._dies_at:
+            raise Died(name)
+        self.count += 1
 
 
 @dataclass
@@ -87,6 +105,22 @@ class Workshop:
             raise
         self.service.finish(plan, attempt, result)
         return result
+
+    def stages(self, plan: IngestPlan) -> range:
+        """The stages of a batch, by running it once without telling anybody."""
+        recording = Recording()
+        job.run(self.spark, plan, recording)
+        return range(recording.count)
+
+    def die_at(self, plan: IngestPlan, stage: int) -> None:
+        """Run an attempt that ends without a word when it comes to a stage."""
+        with pytest.raises(Died):
+            job.run(self.spark, plan, Recording(stage))
+
+    def content(self, table: str, dataset: str) -> list[str]:
+        """The rows of a table without the names of batches, as sorted texts."""
+        rows = self.table(table, dataset).drop("_batch", "_seq")
+        return sorted(str(row) for row in rows.collect())
 
     def ingest_files(self, dataset: str, *files: Path, at: datetime | None = None, **more: Any) -> IngestResult:
         plan, attempt = self.plan(dataset, files, at=at, **more)
