@@ -46,6 +46,7 @@ class InputFile(_Record):
     )
     format: str = Field(default="", description="json, csv, parquet, ...")
     compression: str = Field(default="", description="gzip, or empty")
+    multiline: bool = Field(default=False, description="CSV with values that hold line ends: read by one task")
 
     @property
     def content(self) -> tuple[str, int, str]:

@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -109,12 +109,18 @@ def _local(given: str, choice: FormatChoice, dataset: Dataset, bounds: IngestSet
         form = FileFormat.JSON_LINES
     if not known_form:
         _refuse_other_form(path, form, compression, dataset)
-    digest = _examine(path, form, compression, bounds)
+    quote = dataset.csv.quote.encode() if form is FileFormat.CSV else b""
+    digest, is_multiline = _examine(path, form, compression, bounds, quote)
     if form is FileFormat.CSV:
         _header(path, compression == "gzip", dataset)
-    size = path.stat().st_size
     return InputFile(
-        path=str(path), name=path.name, size_bytes=size, digest=digest, format=form, compression=compression
+        path=str(path),
+        name=path.name,
+        size_bytes=path.stat().st_size,
+        digest=digest,
+        format=form,
+        compression=compression,
+        multiline=is_multiline,
     )
 
 
@@ -194,9 +200,9 @@ def _refuse_other_encoding(path: Path, head: bytes) -> None:
         ) from None
 
 
-def _examine(path: Path, form: FileFormat, compression: str, bounds: IngestSettings) -> str:
-    """Read the whole file once; return the SHA-256 of its bytes."""
-    digest = hashlib.sha256()
+def _examine(path: Path, form: FileFormat, compression: str, bounds: IngestSettings, quote: bytes) -> tuple[str, bool]:
+    """Read the whole file once; return the SHA-256 of its bytes, and whether a quoted value of CSV holds a line end."""
+    digest, quotes = hashlib.sha256(), _OpenQuotes(quote)
     with path.open("rb") as opened:
         texts = _inflated(path, opened, digest) if compression else _plain(opened, digest)
         if form is FileFormat.JSON_ARRAY:
@@ -205,8 +211,29 @@ def _examine(path: Path, form: FileFormat, compression: str, bounds: IngestSetti
             for _ in texts:
                 pass
         else:
-            _refuse_long_line(path, texts, bounds.max_line_bytes)
-    return digest.hexdigest()
+            _refuse_long_line(path, quotes.watch(texts) if quote else texts, bounds.max_line_bytes)
+    return digest.hexdigest(), quotes.found
+
+
+class _OpenQuotes:
+    """Watches a text for a line that ends inside a quoted value: it has an odd number of quotes."""
+
+    def __init__(self, quote: bytes) -> None:
+        self.found = False
+        self._quote = quote
+
+    def watch(self, texts: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass a text on in its pieces."""
+        quotes = 0
+        for text in texts:
+            # Once is enough; and most files have hardly a quote.
+            if not self.found and (quotes or self._quote in text):
+                counts = [line.count(self._quote) for line in text.split(b"\n")]
+                counts[0] += quotes
+                quotes = counts.pop()
+                self.found = any(count % 2 for count in counts)
+            yield text
+        self.found = self.found or quotes % 2 == 1
 
 
 def _plain(opened: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:

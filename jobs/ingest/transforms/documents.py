@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, functions as F
 from jobs.catalog.definitions import Dataset
 from jobs.ingest.transforms import rules
 from jobs.ingest.transforms.leaves import Leaf
-from jobs.ingest.transforms.reading import JSON, PLACE, TEXT, is_blank
+from jobs.ingest.transforms.reading import JSON, PLACE, TEXT, TORN, is_blank
 
 PROBLEM = "@problem"
 _OBJECT = "map<string,variant>"
@@ -47,20 +47,30 @@ def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> Data
 def csv_leaves(
     rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf], header: Sequence[str], header_line: str, max_bytes: int
 ) -> DataFrame:
-    """Parse rows that are lines of CSV files with the same header line; every name in it is the source of a leaf."""
+    """Parse rows that are records of CSV files with the same header line; each name in it is the source of a leaf.
+
+    Args:
+        rows: of `reading.lines`, or of `reading.records` with `@torn`.
+        dataset: says how its CSV is written.
+        leaves: of the dataset.
+        header: names of the columns.
+        header_line: the line that holds them.
+        max_bytes: bound of a row.
+    """
     # As JSON the row would repeat the column names, and the bound is for that form.
     max_line_bytes = max_bytes - sum(len(name.encode()) + len('"":"",') for name in header)
     text = F.col(TEXT)
     small = F.octet_length(text) <= max_line_bytes
     values = F.from_csv(F.when(small, text), F.lit(_csv_schema(header)), _csv_options(dataset, max_bytes))
-    parsed = rows.select(*PLACE, TEXT, values.alias("@csv"))
+    torn = F.col(TORN) if TORN in rows.columns else F.lit(False)
+    parsed = rows.select(*PLACE, TEXT, torn.alias(TORN), values.alias("@csv"))
     quotes = F.length(text) - F.length(F.replace(text, F.lit(dataset.csv.quote), F.lit("")))
-    corrupt = (quotes % 2 == 1) | F.col("@csv.`@corrupt`").isNotNull()
+    corrupt = F.col(TORN) | (quotes % 2 == 1) | F.col("@csv.`@corrupt`").isNotNull()
     problem = F.coalesce(
         F.when(is_blank(text), rules.problem_of(BLANK)),
         F.when(text.isNull(), rules.BAD_ENCODING.broken(encoding=dataset.csv.encoding)),
         F.when(text == F.lit(header_line), rules.REPEATED_HEADER.broken()),
-        F.when(~small, rules.ROW_TOO_LARGE.broken(limit=max_bytes)),
+        F.when(~small & ~F.col(TORN), rules.ROW_TOO_LARGE.broken(limit=max_bytes)),
         F.when(corrupt, rules.MALFORMED_CSV.broken(columns=len(header))),
     )
     place = {name: F.col(f"@csv.c{n}") for n, name in enumerate(header)}
@@ -76,6 +86,8 @@ def _csv_options(dataset: Dataset, max_bytes: int) -> dict[str, str]:
         "sep": dataset.csv.delimiter,
         "quote": dataset.csv.quote,
         "escape": dataset.csv.quote,  # a quote inside a quoted value is written twice
+        # What follows a closing quote shifts the values, so that the record is seen to be broken.
+        "unescapedQuoteHandling": "STOP_AT_CLOSING_QUOTE",
         "nullValue": dataset.csv.null,
         "emptyValue": "",
         "maxCharsPerColumn": "-1",

@@ -14,11 +14,12 @@ numbers do not depend on where it was split.
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from pyspark.sql import Column, DataFrame, SparkSession, functions as F
+from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from jobs.catalog.records import InputFile
 
 PATH, BLOCK, ROW, RAW, TEXT, JSON = "@path", "@block", "@row", "@raw", "@text", "@json"
+TORN = "@torn"
 PLACE = (PATH, BLOCK, ROW, RAW)
 _END = "end of row"
 _REPLACEMENT = "\ufffd"
@@ -43,6 +44,35 @@ def lines(spark: SparkSession, files: Sequence[InputFile], encoding: str = "UTF-
         "value",
     )
     return _with_text(placed, encoding)
+
+
+def records(lines_read: DataFrame, quote: str, max_bytes: int) -> DataFrame:
+    r"""Join the lines of each CSV record: a quoted value may hold line ends, which become `\n`.
+
+    Grain in: one row per line. Grain out: one row per record, `@row` the place of its first line in the file, `@block`
+    0; and `@torn` boolean. Lines that would make a record of more than `max_bytes` stay single, torn: so a quote that
+    is never closed refuses the lines up to the next one, and does not take the rest of the file into memory.
+    """
+    in_file = Window.partitionBy(PATH).orderBy(BLOCK, ROW)
+    before = F.coalesce(F.sum(_quotes(quote)).over(in_file.rowsBetween(Window.unboundedPreceding, -1)), F.lit(0))
+    begins = (before % 2 == 0).cast("long")
+    place = (F.row_number().over(in_file) - 1).cast("long")
+    ordered = lines_read.select(PATH, place.alias(ROW), RAW, TEXT, begins.alias("@begins"))
+    counted = ordered.select("*", F.sum("@begins").over(Window.partitionBy(PATH).orderBy(ROW)).alias("@record"))
+    whole = Window.partitionBy(PATH, "@record")
+    size, count = F.sum(F.octet_length(RAW)).over(whole), F.count(F.lit(1)).over(whole)
+    torn = counted.select("*", ((size > max_bytes) & (count > 1)).alias(TORN))
+    joined = torn.groupBy(PATH, "@record", TORN, F.when(F.col(TORN), F.col(ROW)).alias("@line")).agg(
+        F.min(ROW).alias(ROW),
+        _in_order(RAW).alias(RAW),
+        F.when(F.count(TEXT) == F.count(RAW), _in_order(TEXT)).alias(TEXT),
+    )
+    return joined.select(PATH, F.lit(0).cast("long").alias(BLOCK), ROW, RAW, TEXT, TORN)
+
+
+def spans_lines(lines_read: DataFrame, quote: str) -> list[str]:
+    """Name the files (as Spark spells them) in which a quoted value holds a line end."""
+    return [row[0] for row in lines_read.where(_quotes(quote) % 2 == 1).select(PATH).distinct().collect()]
 
 
 def json_objects(rows: DataFrame, max_bytes: int) -> DataFrame:
@@ -105,6 +135,15 @@ def _with_text(rows: DataFrame, encoding: str) -> DataFrame:
     shown = trimmed.select(*place, "value", plain.alias(TEXT))
     # ISO-8859-1 gives every byte a letter: the bytes can be had back from it.
     return shown.select(*place, F.coalesce(TEXT, F.decode(octets, "ISO-8859-1")).alias(RAW), TEXT)
+
+
+def _quotes(quote: str) -> Column:
+    return F.coalesce(F.length(TEXT) - F.length(F.replace(F.col(TEXT), F.lit(quote), F.lit(""))), F.lit(0))
+
+
+def _in_order(name: str) -> Column:
+    texts = F.array_sort(F.collect_list(F.struct(F.col(ROW).alias("row"), F.col(name).alias("text"))))
+    return F.array_join(F.transform(texts, lambda line: line.getField("text")), "\n")
 
 
 def literal_path(path: str) -> str:

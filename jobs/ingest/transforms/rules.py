@@ -55,8 +55,8 @@ MALFORMED_JSON = Rule(
 )
 MALFORMED_CSV = Rule(
     "malformed_csv",
-    "The line has as many values as the header, and closes every quote; a value never spans lines.",
-    "not {columns} values with closed quotes; a quoted line end is not supported",
+    "A record has as many values as the header, and closes every quote; a quoted value may hold line ends.",
+    "not {columns} values with closed quotes",
 )
 REPEATED_HEADER = Rule(
     "repeated_header",

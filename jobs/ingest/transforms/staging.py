@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import reduce
 from itertools import groupby
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -27,12 +28,13 @@ def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> 
     dataset = plan.dataset
     limit = max_row_bytes(dataset, plan.bounds.max_record_bytes, plan.bounds.max_event_bytes)
 
-    headers = {**plan.headers, **_remote_headers(spark, plan)}
+    looked_at = _looked_at(spark, plan)
+    headers = {**plan.headers, **looked_at.headers}
 
-    def form(file: InputFile) -> tuple[str, str]:
-        return file.format, headers.get(file.path, "")
+    def form(file: InputFile) -> tuple[str, str, bool]:
+        return file.format, headers.get(file.path, ""), file.multiline or file.path in looked_at.multiline
 
-    for (format_name, header), group in groupby(sorted(plan.files, key=form), key=form):
+    for (format_name, header, is_multiline), group in groupby(sorted(plan.files, key=form), key=form):
         files = list(group)
         match FileFormat(format_name):
             case FileFormat.JSON_LINES:
@@ -41,18 +43,29 @@ def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> 
                 yield documents.json_leaves(reading.json_elements(spark, files), leaves, limit)
             case FileFormat.CSV:
                 rows = reading.lines(spark, files, java_encoding(dataset.csv.encoding))
+                if is_multiline:
+                    rows = reading.records(rows, dataset.csv.quote, limit)
                 yield documents.csv_leaves(rows, dataset, leaves, csv_names(header, dataset), header, limit)
             case FileFormat.PARQUET:
                 yield columnar.parquet_leaves(spark, files, dataset, leaves, limit)
 
 
-def _remote_headers(spark: SparkSession, plan: IngestPlan) -> dict[str, str]:
-    """Read the headers that the door could not: those of files that are not on its machine."""
+class _Look(NamedTuple):
+    """What the door could not see of CSV files that are not on its machine."""
+
+    headers: dict[str, str]
+    multiline: set[str]
+
+
+def _looked_at(spark: SparkSession, plan: IngestPlan) -> _Look:
     encoding = java_encoding(plan.dataset.csv.encoding)
+    unseen = [file for file in plan.files if file.format == FileFormat.CSV and file.path not in plan.headers]
+    if not unseen:
+        return _Look({}, set())
     headers = {}
-    for file in plan.files:
-        if file.format == FileFormat.CSV and file.path not in plan.headers:
-            first = reading.lines(spark, [file], encoding).select(reading.TEXT).limit(1).collect()
-            headers[file.path] = (first[0][0] or "") if first else ""
-            check_header(headers[file.path], plan.dataset, file.name)
-    return headers
+    for file in unseen:
+        first = reading.lines(spark, [file], encoding).select(reading.TEXT).limit(1).collect()
+        headers[file.path] = (first[0][0] or "") if first else ""
+        check_header(headers[file.path], plan.dataset, file.name)
+    spanning = reading.spans_lines(reading.lines(spark, unseen, encoding), plan.dataset.csv.quote)
+    return _Look(headers, {reading.plain_path(path) for path in spanning})

@@ -155,7 +155,7 @@ def _write_all(folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
     ]
     table = write_csv(folder / "c.csv", flat)
     header = table.read_text(encoding="utf-8").splitlines()[0]
-    extra = ["too,few", '"' + "," * (header.count(",")), header]
+    extra = ["too,few", header, '"' + "," * (header.count(","))]
     table.write_text("\ufeff" + table.read_text(encoding="utf-8") + "\n".join(extra) + "\n", encoding="utf-8")
     frame = pandas.DataFrame([{**row, "paid": str(row["paid"])} for row in flat])
     # Rules that need what a column of one type cannot hold are broken by its text.
@@ -168,7 +168,7 @@ def _write_all(folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
     return [lines, array, table, columns], {
         "a.jsonl": [*broken, *broken_json, *(rule for rule, _ in BROKEN_LINES)],
         "b.json": [*broken, *broken_json, "malformed_json", "malformed_json"],
-        "c.csv": [*broken, "malformed_csv", "malformed_csv", "repeated_header"],
+        "c.csv": [*broken, "malformed_csv", "repeated_header", "malformed_csv"],
         "d.parquet": broken,
     }
 
@@ -289,3 +289,36 @@ def test_the_table_of_rules_has_each_id_once_and_formats_are_known() -> None:
     ids = [rule.id for rule in RULES]
     assert len(set(ids)) == len(ids)
     assert {format.value for format in FileFormat} == {"jsonl", "json", "csv", "parquet"}
+
+
+def test_a_quoted_value_of_csv_may_hold_line_ends(workshop: Workshop) -> None:
+    fields = [field("_id"), field("timestamp", "timestamp"), field("note"), field("price", "decimal(8,2)")]
+    workshop.apply(web(enabled=False, fields=fields), namespaces=NAMESPACES)
+    head, day, long = "_id,timestamp,note,price", "2024-01-02", "p" * 3000
+    spanning = [
+        head,
+        f'e1,{day},"a ""q""',
+        "",
+        f'9,{day},x,5",1',
+        f"e2,{day},{long},2",
+        f'e3,{day},"b',
+        '"c,3',
+        f"e4,{day},,4",
+    ]
+    path = write_text(workshop.folder / "spanning.csv", "\r\n".join(spanning))
+    # A quote that nobody closes: the record would be too large, so its lines are refused one by one.
+    line = f"e9,{day},{'y' * 4000},9"
+    unclosed = [head, f"e5,{day},,5", f'e6,{day},"{"z" * 4000},6', line, line, f'e7,{day},end",7', f"e8,{day},,8"]
+    other = write_text(workshop.folder / "unclosed.csv.gz", "\n".join(unclosed))
+    workshop.spark.conf.set("spark.sql.files.maxPartitionBytes", "2000")
+    try:
+        result = workshop.ingest_files("web", path, other)
+    finally:
+        workshop.spark.conf.unset("spark.sql.files.maxPartitionBytes")
+    lake = workshop.lake("web", "_id", "note", "_ord")
+    assert lake[:3] == [("e1", f'a "q"\n\n9,{day},x,5', 1), ("e2", long, 4), ("e4", None, 7)]
+    assert [(row[0], row[2] - 2**40) for row in lake[3:]] == [("e5", 1), ("e8", 6)]
+    refused = workshop.quarantine("web", "file", "line", "rule", "raw")
+    assert refused[0] == ("spanning.csv", 6, "malformed_csv", f'e3,{day},"b\n"c,3')
+    assert [row[:3] for row in refused[1:]] == [("unclosed.csv.gz", n, "malformed_csv") for n in (3, 4, 5, 6)]
+    assert result.read == 10
