@@ -126,7 +126,8 @@ def _constraint_problems(name: str, field: DatasetField, value: Column, timezone
         return problems
     text = value.cast("string")
     if field.enum:
-        known = F.when(~text.isin(*field.enum), rules.NOT_IN_ENUM.broken(field=name, expected=", ".join(field.enum)))
+        allowed = [F.lit(one).cast(spark_type(field.type)) for one in field.enum]
+        known = F.when(~value.isin(*allowed), rules.NOT_IN_ENUM.broken(field=name, expected=", ".join(field.enum)))
         problems.append(known)
     if field.pattern is not None:
         mismatch = rules.PATTERN_MISMATCH.broken(field=name, expected=field.pattern)

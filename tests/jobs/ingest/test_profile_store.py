@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import duckdb_ext
+import polars
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs.ingest import job
@@ -286,3 +290,21 @@ def test_the_primary_identity_of_a_dataset_without_one_comes_from_identity_map(s
 
 def test_an_unknown_namespace_is_refused_for_profile(story: Story) -> None:
     assert ("b8", 7, "unknown_namespace") in story.refused["web"]
+
+
+@pytest.mark.parametrize("table", ["lake", "quarantine"])
+def test_the_tools_of_analysts_open_the_lake_and_the_quarantine(story: Story, table: str) -> None:
+    path = story.workshop.store.path(table, "web")
+    expected = story.workshop.table(table, "web").count()
+    connection = duckdb.connect()
+    duckdb_ext.init(connection)
+    by_duckdb = connection.execute("SELECT count(*), count(_batch) FROM delta_scan($path)", {"path": path}).fetchone()
+    assert by_duckdb == (expected, expected)
+    assert polars.read_delta(path).height == expected
+    frame = DeltaTable(path).to_pandas()
+    assert len(frame) == expected
+    if table == "lake":
+        (mapped,) = frame[frame["_id"] == "e8"]["identityMap"]
+        assert dict(mapped)["SHOPid"][0] == {"id": "s1", "primary": False}
+    else:
+        assert set(frame["rule"]) >= {"row_too_large", "event_expired", "unknown_namespace"}
