@@ -9,7 +9,7 @@ from jobs.catalog.definitions import Dataset, DatasetKind
 from jobs.catalog.records import Attempt, Batch, InputFile, StaleAttempt
 from jobs.errors import Conflict, InvalidRequest, TesseraError
 from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
-from jobs.ingest.service.files import headers, resolve
+from jobs.ingest.service.files import check_unchanged, headers, resolve
 from jobs.ingest.service.lake_source import sources_of, still_waiting
 from jobs.lake.commits import CommitInfo
 from jobs.settings import Settings
@@ -76,7 +76,7 @@ class IngestService:
         Raises:
             DatasetBusy: another batch of the dataset is running; it names the holder.
             Conflict: the batch asks for an instant before the dataset's last one.
-            NotFound: a file is gone since it was accepted; the batch is FAILED then.
+            NotFound, Conflict: a file is gone or changed since it was accepted; the batch is FAILED then.
         """
         batch = self._take(batch_id, attempt)
         if batch.already_active:
@@ -122,6 +122,7 @@ class IngestService:
             raise TesseraError(f"batch {batch.id!r} is {batch.status} without its order; begin it again")
         if sources_of(batch) and not batch.in_profile:
             raise Conflict(f"dataset {dataset.id!r} was disabled for Profile meanwhile; enable it and ask again")
+        check_unchanged(batch.files)
         sources = still_waiting(batch, self._catalog.batches(dataset.id)) if sources_of(batch) else []
         active = self._catalog.profile_batches(dataset.id)
         return IngestPlan(

@@ -6,23 +6,21 @@ URL is left to Spark; the same faults are then found by the job.
 
 import codecs
 import gzip
-import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from jobs.catalog.definitions import Dataset
 from jobs.catalog.records import InputFile
-from jobs.errors import InvalidRequest, NotFound, TooLarge
+from jobs.errors import Conflict, InvalidRequest, NotFound, TooLarge
 from jobs.ingest.models import FileFormat, FormatChoice
+from jobs.ingest.service.contents import examine
 from jobs.ingest.transforms.encodings import java_encoding
 from jobs.ingest.transforms.headers import check_header
 from jobs.settings import IngestSettings
 
-_CHUNK = 1 << 20
 _HEAD = 64 << 10
 _GZIP = b"\x1f\x8b"
 _SUFFIXES = {
@@ -77,6 +75,27 @@ def resolve(
     return sorted(files, key=lambda file: (file.name, file.path))
 
 
+def check_unchanged(files: Sequence[InputFile]) -> None:
+    """Refuse to begin with files of this machine that are not those that were accepted; looks at their sizes.
+
+    Raises:
+        NotFound: a file is gone.
+        Conflict: a file has another size.
+    """
+    for file in files:
+        if _is_remote(file.path):
+            continue
+        try:
+            size = Path(file.path).stat().st_size
+        except OSError:
+            raise NotFound(f"{file.path}: the file is gone since it was accepted") from None
+        if size != file.size_bytes:
+            raise Conflict(
+                f"{file.path}: has {size} bytes, and had {file.size_bytes} when the batch was accepted; "
+                "send it as another batch"
+            )
+
+
 def headers(files: Sequence[InputFile], dataset: Dataset) -> dict[str, str]:
     """Read the header line of each CSV file of this machine, by path.
 
@@ -110,7 +129,7 @@ def _local(given: str, choice: FormatChoice, dataset: Dataset, bounds: IngestSet
     if not known_form:
         _refuse_other_form(path, form, compression, dataset)
     quote = dataset.csv.quote.encode() if form is FileFormat.CSV else b""
-    digest, is_multiline = _examine(path, form, compression, bounds, quote)
+    digest, is_multiline = examine(path, form, compression, bounds, quote)
     if form is FileFormat.CSV:
         _header(path, compression == "gzip", dataset)
     return InputFile(
@@ -198,92 +217,6 @@ def _refuse_other_encoding(path: Path, head: bytes) -> None:
             f"{path}: not UTF-8 at byte {refused.start} (line {line}); convert it to UTF-8, or for CSV declare "
             "csv.encoding of the dataset"
         ) from None
-
-
-def _examine(path: Path, form: FileFormat, compression: str, bounds: IngestSettings, quote: bytes) -> tuple[str, bool]:
-    """Read the whole file once; return the SHA-256 of its bytes, and whether a quoted value of CSV holds a line end."""
-    digest, quotes = hashlib.sha256(), _OpenQuotes(quote)
-    with path.open("rb") as opened:
-        texts = _inflated(path, opened, digest) if compression else _plain(opened, digest)
-        if form is FileFormat.JSON_ARRAY:
-            _refuse_large_array(path, texts, bounds.max_json_array_bytes)
-        elif form is FileFormat.PARQUET:
-            for _ in texts:
-                pass
-        else:
-            _refuse_long_line(path, quotes.watch(texts) if quote else texts, bounds.max_line_bytes)
-    return digest.hexdigest(), quotes.found
-
-
-class _OpenQuotes:
-    """Watches a text for a line that ends inside a quoted value: it has an odd number of quotes."""
-
-    def __init__(self, quote: bytes) -> None:
-        self.found = False
-        self._quote = quote
-
-    def watch(self, texts: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass a text on in its pieces."""
-        quotes = 0
-        for text in texts:
-            # Once is enough; and most files have hardly a quote.
-            if not self.found and (quotes or self._quote in text):
-                counts = [line.count(self._quote) for line in text.split(b"\n")]
-                counts[0] += quotes
-                quotes = counts.pop()
-                self.found = any(count % 2 for count in counts)
-            yield text
-        self.found = self.found or quotes % 2 == 1
-
-
-def _plain(opened: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
-    while chunk := opened.read(_CHUNK):
-        digest.update(chunk)
-        yield chunk
-
-
-def _inflated(path: Path, opened: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
-    """Yield what a gzip file holds, of all its members, while its own bytes are digested."""
-    inflate = zlib.decompressobj(wbits=31)
-    try:
-        for chunk in _plain(opened, digest):
-            rest = chunk
-            while rest:
-                if inflate.eof:
-                    inflate = zlib.decompressobj(wbits=31)
-                yield inflate.decompress(rest, _CHUNK)
-                rest = inflate.unconsumed_tail or inflate.unused_data
-    except zlib.error as refused:
-        raise InvalidRequest(f"{path}: broken gzip ({refused}); send it again") from None
-    if not inflate.eof:
-        raise InvalidRequest(f"{path}: truncated gzip, it ends in the middle; send it again")
-
-
-def _refuse_long_line(path: Path, texts: Iterator[bytes], max_line_bytes: int) -> None:
-    """Refuse a line that would not fit in memory; anything below is a row, and may be refused as one."""
-    line, length = 1, 0
-    for text in texts:
-        end = text.find(b"\n")
-        length += len(text) if end < 0 else end
-        if length > max_line_bytes:
-            raise InvalidRequest(
-                f"{path}: line {line} is longer than {max_line_bytes} bytes (ingest.max_line_bytes); is it JSON over "
-                "many lines, or other line ends than \\n?"
-            )
-        if end >= 0:
-            line += text.count(b"\n")
-            length = len(text) - text.rfind(b"\n") - 1
-
-
-def _refuse_large_array(path: Path, texts: Iterator[bytes], max_bytes: int) -> None:
-    size = 0
-    for text in texts:
-        size += len(text)
-        if size > max_bytes:
-            raise TooLarge(
-                f"{path}: a JSON array is read as a whole, and this one has more than {max_bytes} bytes "
-                "(ingest.max_json_array_bytes); send JSON lines"
-            )
 
 
 def _header(path: Path, compressed: bool, dataset: Dataset) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from jobs.catalog.definitions import Dataset
-from jobs.errors import InvalidRequest, NotFound, TesseraError, TooLarge
+from jobs.errors import Conflict, InvalidRequest, NotFound, TesseraError, TooLarge
 from jobs.ingest.models import FormatChoice
-from jobs.ingest.service.files import headers, resolve
+from jobs.ingest.service.files import check_unchanged, headers, resolve
 from jobs.settings import IngestSettings, load_settings
 from tests.builders import crm, web, write_text
 
@@ -171,3 +171,26 @@ def test_an_encoding_that_is_not_known(tmp_path: Path, bounds: IngestSettings) -
     for encoding in ("UTF-16", "klingon"):
         dataset = CRM.model_copy(update={"csv": CRM.csv.model_copy(update={"encoding": encoding})})
         assert "csv.encoding" in refused(path, bounds, dataset=dataset)
+
+
+def test_a_file_that_changes_between_acceptance_and_begin(tmp_path: Path, bounds: IngestSettings) -> None:
+    path = write_text(tmp_path / "a.jsonl", GOOD_LINE)
+    files = resolve([str(path)], FormatChoice.AUTO, CRM, bounds)
+    check_unchanged(files)
+    write_text(path, GOOD_LINE * 2)
+    with pytest.raises(Conflict, match=r"has 38 bytes, and had 19 when the batch was accepted"):
+        check_unchanged(files)
+    path.unlink()
+    with pytest.raises(NotFound, match="gone since it was accepted"):
+        check_unchanged(files)
+
+
+def test_a_quoted_line_end_is_seen_wherever_the_file_is_cut_into_pieces(tmp_path: Path, bounds: IngestSettings) -> None:
+    padding = "p" * ((1 << 20) - 12)
+    for text, expected in (
+        (f'personID\n{padding}\n"c\n1"\n', True),
+        (f'personID\n{padding}"\n', True),
+        ('personID\n"c"\n', False),
+    ):
+        path = write_text(tmp_path / "a.csv", text)
+        assert resolve([str(path)], FormatChoice.AUTO, CRM, bounds)[0].multiline is expected
