@@ -35,6 +35,8 @@ def ensure_packages(machine: Machine) -> None:
     if stamp.get("checkout") != str(CHECKOUT) or output_of([VENV_PYTHON, "-c", ""]) is None:
         with step(f"Virtual environment .venv with Python {platform.python_version()}"):
             _make_venv(machine)
+            # It is empty, also when one that was moved here had everything.
+            stamp = {}
     if stamp.get("requirements") != _digest():
         with step("Packages of requirements.txt (the first time takes a minute or two)"):
             _install(machine)
