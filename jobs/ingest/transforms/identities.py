@@ -5,8 +5,10 @@ the fields with an identity descriptor, then those of its `identityMap`, by name
 primary field's; in a dataset without one it is the only entry of `identityMap` that is marked primary, or the only one.
 """
 
+import operator
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, functions as F
 
@@ -64,6 +66,13 @@ def identities(dataset: Dataset, namespaces: Sequence[Namespace], primary: Colum
     entries = F.transform(_mapped(namespaces), lambda entry: _text(entry.getField("namespace"), entry.getField("id")))
     found = F.concat(F.array(primary, *described), F.coalesce(entries, F.array().cast("array<string>")))
     return F.array_distinct(F.filter(found, lambda identity: identity.isNotNull()))
+
+
+def may_have_several(dataset: Dataset) -> Column:
+    """Tell cheaply whether a row may have more than one identity."""
+    given = [_value(field).isNotNull().cast("int") for field in _described(dataset)]
+    described = reduce(operator.add, given, F.lit(0))
+    return F.col(IDENTITY_MAP).isNotNull() | (described > 1)
 
 
 def _described(dataset: Dataset) -> list[DatasetField]:

@@ -7,7 +7,7 @@ linking namespace. Namespaces of type Non_people and Partner never link.
 from pyspark.sql import DataFrame, functions as F
 
 from jobs.ingest.models import IngestPlan
-from jobs.ingest.transforms.identities import identities
+from jobs.ingest.transforms.identities import identities, may_have_several
 from jobs.ingest.transforms.landing import ORDER_COLUMNS
 from jobs.ingest.transforms.numbering import ORD
 from jobs.lake.store import Store
@@ -44,7 +44,7 @@ def link_rows(rows: DataFrame, plan: IngestPlan, primary: str) -> DataFrame:
     """
     linking = [space.code for space in plan.namespaces if space.type.links]
     found = identities(plan.dataset, plan.namespaces, F.col(primary))
-    names = rows.select(
+    names = rows.where(may_have_several(plan.dataset)).select(
         F.filter(found, lambda identity: F.substring_index(identity, ":", 1).isin(linking)).alias("names"), ORD
     )
     pairs = names.where(F.size("names") > 1).select(
