@@ -166,8 +166,8 @@ class SparkJobOperator(BaseOperator):
                 record = service.run(catalog, settings, engine, self.record_id, run_name(context))
             except DatasetBusy as busy:
                 logger.info("%s", busy)
-                poll = timedelta(seconds=settings.dags.lease_poll_seconds)
-                again = datetime.now(UTC) + poll
+                _note(context, f"waiting: {busy}")
+                again = datetime.now(UTC) + timedelta(seconds=settings.dags.lease_poll_seconds)
                 raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow's
         logger.info("%s", service.summary(record))
         result: dict[str, Any] = record.result

@@ -2,11 +2,11 @@
 
 `engine` and `spark` need Java and Delta's jars (in `$TESSERA_HOME/jars` or `.tessera/jars`); every test that asks for
 one, or that starts a whole platform, is marked `spark`, and `pytest -m "not spark"` needs neither.
-TESSERA_TEST_SPARK=sc://host:port takes a server that runs already.
+TESSERA_TEST_SPARK=sc://host:port takes a server that runs already. The tests of the platform, one for all of them, come
+last.
 """
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +18,20 @@ from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
 from jobs.session.secret import engine_token
 from jobs.session.server_state import be_client
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings
+from tests.homes import link_jars, settings_at
+from tests.running_platform import RunningPlatform
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "engine" in getattr(item, "fixturenames", ()) or item.get_closest_marker("platform"):
+        fixtures = getattr(item, "fixturenames", ())
+        if "platform" in fixtures:
+            item.add_marker(pytest.mark.platform)
+        if "engine" in fixtures or item.get_closest_marker("platform"):
             item.add_marker(pytest.mark.spark)
+    # It takes time and memory from whatever runs beside it.
+    items.sort(key=lambda item: item.get_closest_marker("platform") is not None)
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +63,15 @@ def spark(engine_settings: Settings, engine: Engine) -> Iterator[SparkSession]:
         yield session
 
 
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A whole platform; whoever damages it makes it whole again with `up`."""
+    running = RunningPlatform(tmp_path_factory.mktemp("platform 프로필"))
+    running.up()
+    yield running
+    running.run("down")
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of a fresh TESSERA_HOME with a free pair of ports; nothing runs there."""
@@ -68,35 +84,3 @@ def store_root(tmp_path: Path) -> str:
     root = tmp_path / "store"
     root.mkdir()
     return str(root)
-
-
-def settings_at(home: Path) -> Settings:
-    """Settings as the tests want them: this home, a free port, a small heap."""
-    small = load_settings(home=home)
-    return small.model_copy(
-        update={
-            "network": small.network.model_copy(update={"port": free_port()}),
-            "engine": small.engine.model_copy(update={"memory": "1g", "threads": "2"}),
-        }
-    )
-
-
-def free_port() -> int:
-    """A port that is free together with the next one, where the Spark server listens."""
-    for port in range(19200 + os.getpid() % 500 * 4, 30000, 2):
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
-
-
-def link_jars(home: Path) -> None:
-    """Give a TESSERA_HOME the jars that set-up has fetched, if it has."""
-    fetched = Path(os.environ.get("TESSERA_HOME") or ".tessera").absolute() / "jars"
-    home.mkdir(parents=True, exist_ok=True)
-    if fetched.is_dir():
-        (home / "jars").symlink_to(fetched)

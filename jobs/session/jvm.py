@@ -108,7 +108,8 @@ def is_local_master(master: str) -> bool:
 
 
 def _spark_submit(settings: Settings, master: str, work: Path) -> list[str]:
-    warehouse = ("--conf", f"spark.sql.warehouse.dir={(work / 'warehouse').as_uri()}")
+    # Not as a URI: Spark takes the %20 of one for letters of the path.
+    warehouse = ("--conf", f"spark.sql.warehouse.dir=file://{work / 'warehouse'}")
     return [
         str(SPARK_HOME / "bin" / "spark-submit"),
         *("--master", master),

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.dags.workplace import Workplace, events
+from tests.running_platform import CHECKOUT, RunningPlatform
 
 _DESCRIBE = """
 import json, sys, time
@@ -79,3 +80,22 @@ def profile_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleTy
         patched.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
         patched.syspath_prepend(str(CHECKOUT / "dags"))
         yield importlib.import_module("profile_tasks")
+
+
+@pytest.fixture(scope="session")
+def workplace(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """The platform of all tests, with a folder for files, and three datasets of events; `orders` feeds profiles."""
+    place = Workplace(platform, tmp_path_factory.mktemp("files 파일"))
+    place.apply(events("orders", enabled=True), events("visits"), events("clicks"))
+    return place
+
+
+@pytest.fixture(scope="session")
+def first(workplace: Workplace) -> dict[str, Any]:
+    """The record of a batch that the command line sent through Airflow."""
+    file = workplace.write("first", rows=40, broken=2)
+    at = "2024-02-01T00:00:00Z"
+    record: dict[str, Any] = workplace.platform.tessera(
+        "ingest", "orders", str(file), "--batch", "first", "--at", at, "--via-airflow"
+    )
+    return record

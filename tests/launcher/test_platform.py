@@ -1,22 +1,14 @@
 """The platform as a user meets it: it comes up, survives the death of any of its processes, and goes down."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.launcher.running_platform import RunningPlatform, kill, wait_until
+from tests.airflow_api import wait_until
+from tests.running_platform import RunningPlatform, kill
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    running = RunningPlatform(tmp_path_factory.mktemp("platform 프로필"))
-    running.up()
-    yield running
-    running.run("down")
 
 
 def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -> None:
@@ -32,7 +24,7 @@ def test_the_password_is_printed_by_status(platform: RunningPlatform) -> None:
 
 
 def test_no_dag_is_paused(platform: RunningPlatform) -> None:
-    assert platform.paused_dags() == []
+    assert platform.airflow.paused_dags() == []
 
 
 def test_a_busy_port_is_named_with_its_holder(platform: RunningPlatform, tmp_path: Path) -> None:
@@ -55,7 +47,9 @@ def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningP
     assert platform.pid(component) != victim
     assert platform.status()["whole"]
     platform.let_go(run_id)
-    assert platform.end_of(run_id) == ("success", 1)
+    state, tries = platform.end_of(run_id)
+    # A task that could not reach the API server for long is tried again.
+    assert (state, tries <= 2) == ("success", True)
 
 
 def test_a_killed_spark_server_comes_back(platform: RunningPlatform) -> None:

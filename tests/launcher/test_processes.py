@@ -18,7 +18,7 @@ from launcher.machine import Machine
 from launcher.processes import marked, stop_marked
 from launcher.record import FAILED, RUNNING, be_supervisor, is_supervised
 from launcher.refusal import Refusal
-from tests.launcher.running_platform import wait_until
+from tests.airflow_api import wait_until
 
 MakeKept = Callable[[str], Kept]
 # A component with a child that ignores requests to end, in a session of its own: what only the mark finds.

@@ -17,7 +17,8 @@ NICK = "person.nickName"
 @pytest.fixture
 def shell(terminal: Terminal, engine: Engine) -> Terminal:
     """The program with the engine of the test run."""
-    terminal.patch.setenv("TESSERA_SPARK", str(engine))
+    # Its target, for the token: the text of an engine never shows it.
+    terminal.patch.setenv("TESSERA_SPARK", engine.target)
     return terminal
 
 

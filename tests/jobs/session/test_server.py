@@ -18,7 +18,7 @@ from jobs.session.processes import is_alive
 from jobs.session.secret import engine_token
 from jobs.session.server_state import ServerState, be_client, keeper_pid, read_state
 from jobs.settings import Settings
-from tests.conftest import link_jars, settings_at
+from tests.homes import link_jars, settings_at
 
 _EMBEDDED = Engine.parse("embedded")
 

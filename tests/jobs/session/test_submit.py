@@ -22,7 +22,7 @@ from jobs.session.running import run_job
 from jobs.session.store_lock import hold_store
 from jobs.settings import Settings
 from tests.builders import definitions, write_jsonl
-from tests.conftest import link_jars
+from tests.homes import link_jars
 
 _LOCAL = Engine.parse("local[2]")
 _CRM = {

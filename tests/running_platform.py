@@ -1,20 +1,19 @@
-"""A platform of its own for tests: its home, its ports, and one DAG whose task can be held."""
+"""A platform of its own for tests: its home, its ports, the project's DAGs, and one whose task can be held."""
 
 import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
-from tests.conftest import free_port, link_jars
+from tests.airflow_api import AirflowApi, wait_until
+from tests.homes import free_port, link_jars
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 # The first attempt waits for its file `go`; an attempt after a kill returns at once.
 HELD_DAG = '''
@@ -47,20 +46,41 @@ class RunningPlatform:
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.port = free_port()
-        dags = folder / "dags"
-        dags.mkdir(parents=True)
-        (dags / "held.py").write_text(HELD_DAG)
+        self.dags = folder / "dags"
+        self.dags.mkdir(parents=True)
+        (self.dags / "held.py").write_text(HELD_DAG)
+        for file in (".airflowignore", *(path.name for path in (CHECKOUT / "dags").glob("*.py"))):
+            (self.dags / file).symlink_to(CHECKOUT / "dags" / file)
         link_jars(self.home)
         self.env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("TESSERA_", "AIRFLOW_"))},
             "TESSERA_HOME": str(self.home),
             "TESSERA_PORT": str(self.port),
             "TESSERA_ENGINE__MEMORY": "1g",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             # Of a killed task the scheduler learns by silence; the platform's own 75 s would make these tests long.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         }
+
+    @cached_property
+    def airflow(self) -> AirflowApi:
+        """Its REST API."""
+        return AirflowApi(f"http://127.0.0.1:{self.port}", self.home)
+
+    def tessera(self, *arguments: str) -> Any:
+        """Run one `tessera` command that must succeed; gives the JSON document it prints."""
+        done = subprocess.run(
+            [str(CHECKOUT / "run"), "tessera", *arguments, "--json"],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one `./run` command; its output, both streams, is in `stdout`."""
@@ -94,14 +114,17 @@ class RunningPlatform:
         children = psutil.Process(self.pid("scheduler")).children()
         return [child for child in children if "LocalExecutor" in " ".join(child.cmdline())]
 
+    def busy_workers(self) -> list[psutil.Process]:
+        """Airflow's workers that have a task."""
+        return [worker for worker in self.workers() if "<idle>" not in " ".join(worker.cmdline())]
+
     def processes(self) -> list[psutil.Process]:
         """Every living process of this platform."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def hold_run(self, run_id: str) -> int:
         """Start a run of the DAG `held`; returns the process of its task once that is in the middle of its work."""
-        body = {"dag_run_id": run_id, "logical_date": None}
-        self._api("POST", "/api/v2/dags/held/dagRuns", body)
+        self.airflow.of("held").start(run_id)
         pid_file = self.home / "held" / run_id / "pid"
         wait_until(lambda: pid_file.exists() and bool(pid_file.read_text()), 90, f"the task of {run_id} to start")
         return int(pid_file.read_text())
@@ -111,25 +134,9 @@ class RunningPlatform:
         (self.home / "held" / run_id / "go").touch()
 
     def end_of(self, run_id: str) -> tuple[str, int]:
-        """Wait until a run ends; returns its state and the number of attempts of its task."""
-        path = f"/api/v2/dags/held/dagRuns/{run_id}"
-        wait_until(lambda: self._api("GET", path)["state"] in ("success", "failed"), 300, f"{run_id} to end")
-        return self._api("GET", path)["state"], self._api("GET", f"{path}/taskInstances/wait")["try_number"]
-
-    def paused_dags(self) -> list[str]:
-        """DAGs that nobody may trigger."""
-        return [dag["dag_id"] for dag in self._api("GET", "/api/v2/dags")["dags"] if dag["is_paused"]]
-
-    def _api(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        login = {
-            "username": "admin",
-            "password": json.loads((self.home / "secrets.json").read_text())["admin_password"],
-        }
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False) as client:
-            token = client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
-            answer = client.request(method, path, json=body, headers={"Authorization": f"Bearer {token}"})
-            told: dict[str, Any] = answer.raise_for_status().json()
-        return told
+        """Wait until a run of `held` ends; returns its state and the number of attempts of its task."""
+        held = self.airflow.of("held")
+        return held.end_of(run_id)["state"], held.tries(run_id, "wait")
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -142,15 +149,3 @@ class RunningPlatform:
 def kill(pid: int) -> None:
     """End a process as a machine short of memory does."""
     os.kill(pid, signal.SIGKILL)
-
-
-def wait_until(is_true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look again and again until something holds.
-
-    Raises:
-        AssertionError: it did not in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.3)

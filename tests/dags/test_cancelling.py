@@ -1,0 +1,81 @@
+"""A run that is cancelled, and one whose task is killed, in the middle of the write: what is left, what comes next."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.catalog.records import Batch, BatchStatus
+from tests.airflow_api import wait_until
+from tests.dags.workplace import SANDBOX, Workplace
+from tests.running_platform import kill
+
+pytestmark = pytest.mark.timeout(1200)
+
+# About 50 MB: read for longer than the five seconds after which a task learns that it is cancelled.
+ROWS = 500_000
+BATCH = "large"
+
+
+@pytest.fixture(scope="module")
+def large(workplace: Workplace) -> Path:
+    return workplace.write(BATCH, rows=ROWS)
+
+
+def test_a_cancelled_run_stops_its_work_and_leaves_no_row(workplace: Workplace, large: Path) -> None:
+    workplace.airflow.start("cancelled", workplace.request("visits", large, BATCH))
+    staging = Path(workplace.platform.home, "store", SANDBOX, "staging", BATCH)
+    wait_until(staging.exists, 300, "Spark to write")
+    [task] = _tasks(workplace)
+    workplace.airflow.cancel("cancelled")
+    cancelled = datetime.now(UTC)
+    wait_until(lambda: _batch(workplace).status is BatchStatus.FAILED, 120, "the batch to be FAILED")
+    assert _batch(workplace).reason == "cancelled: its process was told to end"
+    assert (_batch(workplace).updated_at - cancelled).total_seconds() < 60
+    assert not task.is_running()
+    assert workplace.rows("lake/visits", BATCH) == 0
+    assert not staging.exists()
+    wait_until(lambda: workplace.airflow.states("cancelled")["record_outcome"] == "success", 60, "the run's note")
+    assert workplace.airflow.run("cancelled")["state"] == "failed"
+    assert workplace.airflow.run("cancelled")["note"] == f"batch {BATCH} is FAILED: {_batch(workplace).reason}"
+    assert workplace.airflow.tries("cancelled", "ingest_batch") == 1
+
+
+def test_the_same_batch_succeeds_later_and_once_though_its_task_is_killed(workplace: Workplace, large: Path) -> None:
+    former = _partition_files(workplace)
+    workplace.airflow.start("killed", workplace.request("visits", large, BATCH))
+    wait_until(lambda: _partition_files(workplace) > former, 300, "the lake to be written")
+    [task] = _tasks(workplace)
+    kill(task.pid)
+    assert workplace.airflow.end_of("killed", 600)["state"] == "success"
+    assert workplace.airflow.tries("killed", "ingest_batch") == 2
+    batch = _batch(workplace)
+    assert (batch.status, batch.run) == (BatchStatus.ACTIVE, "ingest/killed/ingest_batch/2")
+    assert workplace.rows("lake/visits", BATCH) == ROWS
+    assert batch.result is not None
+    version, commit, _ = workplace.commits("lake/visits", BATCH)[-1]
+    assert (version, commit.attempt) == (batch.result["tables"]["lake/visits"]["version"], batch.attempt)
+    # Every live row is of the commit that the record names: the killed attempt's, if the server went on to make it,
+    # was replaced.
+    table = workplace.table("lake/visits")
+    assert (
+        len([file for file in table.file_uris() if f"_batch={BATCH}/" in file])
+        == (batch.result["tables"]["lake/visits"]["files"])
+    )
+
+
+def _batch(workplace: Workplace) -> Batch:
+    with workplace.catalog() as catalog:
+        return catalog.batch(BATCH)
+
+
+def _partition_files(workplace: Workplace) -> set[str]:
+    """The files in the batch's partition of the lake, committed or not."""
+    partition = Path(workplace.platform.home, "store", SANDBOX, "lake", "visits", f"_batch={BATCH}")
+    return {file.name for file in partition.glob("*.parquet")}
+
+
+def _tasks(workplace: Workplace) -> list[psutil.Process]:
+    """The processes of the tasks that run now; each is the child of the worker that watches it."""
+    return [child for worker in workplace.platform.busy_workers() for child in worker.children()]
