@@ -58,9 +58,6 @@ class RunningPlatform:
             "TESSERA_PORT": str(self.port),
             "TESSERA_ENGINE__MEMORY": "1g",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
-            # Of a killed task the scheduler learns by silence; the platform's own 75 s would make these tests long.
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         }
 
     @cached_property
