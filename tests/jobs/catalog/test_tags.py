@@ -29,7 +29,7 @@ def tagged(profile: list[str] | None = None, identity: list[str] | None = None, 
         (tagged(), False, False),
     ],
 )
-def test_tags_say_whether_a_dataset_is_enabled_and_upserts(
+def test_7_5_10_tags_say_whether_a_dataset_is_enabled_and_upserts(
     declared: dict[str, Any], enabled: bool, upsert: bool
 ) -> None:
     dataset = Dataset.model_validate(declared)
