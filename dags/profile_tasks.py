@@ -32,6 +32,7 @@ from jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from jobs.catalog.database import Catalog
+    from jobs.session.engines import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -121,12 +122,11 @@ def settings_for(sandbox: str | None = None) -> Settings:
 @task(show_return_value_in_logs=False)
 def accept_record(feature: str, model: str) -> str:
     """Check the request and the engine, and write the request's record; returns the record's id."""
-    from jobs.session.engines import Engine
-
     context = get_current_context()
     with _said_to_people(context):
         params = _checked(getattr(import_module(f"jobs.{feature}.models"), model), context["params"])
-        Engine.parse(spark_engine())
+        # Said here already, before there is a record that nothing can run.
+        spark_engine()
         with _catalog(context) as (catalog, settings):
             record = _service(feature).accept(catalog, settings, params, run_name(context))
     logger.info("accepted as %s", record.id)
@@ -157,13 +157,11 @@ class SparkJobOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the attempt; returns the record's result, which is also the extra of every asset that it emits."""
         from jobs.catalog.records import DatasetBusy
-        from jobs.session.engines import Engine
 
         service = _service(self.feature)
         with _said_to_people(context), _catalog(context) as (catalog, settings):
-            engine = Engine.parse(spark_engine())
             try:
-                record = service.run(catalog, settings, engine, self.record_id, run_name(context))
+                record = service.run(catalog, settings, spark_engine(), self.record_id, run_name(context))
             except DatasetBusy as busy:
                 logger.info("%s", busy)
                 _note(context, f"waiting: {busy}")
@@ -190,7 +188,7 @@ def close_record(feature: str, record_id: Any) -> str | None:
         logger.info("nothing was accepted, so there is nothing to close")
         return None
     context = get_current_context()
-    with _catalog(context) as (catalog, settings):
+    with _said_to_people(context), _catalog(context) as (catalog, settings):
         note: str = _service(feature).close(catalog, settings, record_id, run_name(context))
     logger.info("%s", note)
     _note(context, note)
@@ -203,12 +201,14 @@ def run_name(context: Context) -> str:
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.try_number}"
 
 
-def spark_engine() -> str:
-    """Return the engine that the connection `spark_default` names, as `Engine.parse` reads it.
+def spark_engine() -> "Engine":
+    """Return the engine that the connection `spark_default` names.
 
     Raises:
-        InvalidRequest: there is no such connection, or it is of another kind; the message says what to set.
+        InvalidRequest: there is no such connection, or it names none; the message says what to set.
     """
+    from jobs.session.engines import Engine
+
     try:
         connection = Connection.get(SPARK_CONNECTION)
     except AirflowNotFoundException:
@@ -218,9 +218,9 @@ def spark_engine() -> str:
     host = connection.host or ""
     port = f":{connection.port}" if connection.port else ""
     if connection.conn_type == "spark_connect":
-        return f"sc://{host.removeprefix('sc://')}{port}"
+        return Engine.parse(f"sc://{host.removeprefix('sc://')}{port}")
     if connection.conn_type == "spark":
-        return f"{host}{port}"
+        return Engine.parse(f"{host}{port}")
     raise InvalidRequest(
         f"the Airflow connection {SPARK_CONNECTION!r} is of type {connection.conn_type!r}; "
         f"it must be spark_connect or spark, e.g. {_CONNECTION_EXAMPLE}"

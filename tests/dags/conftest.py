@@ -84,9 +84,9 @@ def profile_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleTy
 
 @pytest.fixture(scope="session")
 def workplace(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """The platform of all tests, with a folder for files, and three datasets of events; `orders` feeds profiles."""
+    """The platform of all tests, with a folder for files, and four datasets of events; `orders` feeds profiles."""
     place = Workplace(platform, tmp_path_factory.mktemp("files 파일"))
-    place.apply(events("orders", enabled=True), events("visits"), events("clicks"))
+    place.apply(events("orders", enabled=True), events("visits"), events("clicks"), events("calls"))
     return place
 
 

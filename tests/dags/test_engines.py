@@ -42,7 +42,7 @@ def test_the_connection_names_the_engine(
     profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, connection: str, engine: str
 ) -> None:
     monkeypatch.setenv(CONNECTION, connection)
-    assert str(Engine.parse(profile_tasks.spark_engine())) == engine
+    assert profile_tasks.spark_engine() == Engine.parse(engine)
 
 
 def test_a_missing_connection_says_what_to_set(profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
