@@ -33,6 +33,7 @@ from jobs.catalog.records import (
 from jobs.catalog.schema import EventRow
 from jobs.catalog.scope import Scope
 from jobs.errors import InvalidRequest, TesseraError, shortened
+from jobs.faults import Fault, reach
 from jobs.settings import SANDBOX_PATTERN
 
 
@@ -97,9 +98,12 @@ class Catalog:
             yield self._scope(session)
 
     @contextmanager
-    def _writing(self) -> Iterator[Scope]:
-        with connection.refusals(self._url), Session(self._writing_engine) as session, session.begin():
-            yield self._scope(session)
+    def _writing(self, fault: Fault) -> Iterator[Scope]:
+        with connection.refusals(self._url), Session(self._writing_engine) as session:
+            with session.begin():
+                yield self._scope(session)
+                reach(fault, "before")
+            reach(fault, "after")
 
     def _scope(self, session: Session) -> Scope:
         # Begun first: the wait for another writer is over when the clock is read.
@@ -125,7 +129,7 @@ class Catalog:
         """
         if at is not None and at.tzinfo is None:
             raise InvalidRequest(f"instant {at.isoformat()} has no time zone; add Z or an offset")
-        with self._writing() as scope:
+        with self._writing(Fault.APPLY_DEFINITIONS) as scope:
             changes = applying.apply(replace(scope, now=at or scope.now), definitions, run)
             if dry_run:
                 scope.session.rollback()
@@ -166,7 +170,7 @@ class Catalog:
         Raises:
             Conflict: the dataset is at another generation than `current`.
         """
-        with self._writing() as scope:
+        with self._writing(Fault.SWITCH_GENERATION) as scope:
             registry.switch_generation(scope, dataset_id, current, to, run)
 
     def create_batch(
@@ -190,7 +194,7 @@ class Catalog:
             run: run that creates it.
             dry_run: raise the same errors, and record nothing.
         """
-        with self._writing() as scope:
+        with self._writing(Fault.CREATE_BATCH) as scope:
             created = batches.create(scope, batches.Sent(dataset_id, batch_id, files, at, request, run))
             if dry_run:
                 scope.session.rollback()
@@ -207,17 +211,17 @@ class Catalog:
         Returns:
             the batch with its `seq` and `at`; or, with `already_active`, a finished one and its result: run nothing.
         """
-        with self._writing() as scope:
+        with self._writing(Fault.BEGIN_ATTEMPT) as scope:
             return attempts.begin(scope, batch_id, attempt, takes_over)
 
     def renew(self, attempt: Attempt) -> Lease:
         """Let an attempt's lease run for another span from now; Conflict when it holds none any more."""
-        with self._writing() as scope:
+        with self._writing(Fault.RENEW_LEASE) as scope:
             return attempts.renew(scope, attempt)
 
     def finish(self, batch_id: str, attempt: Attempt, result: dict[str, Any]) -> Batch:
         """Make a batch ACTIVE with its result; Conflict when the attempt does not hold it any more."""
-        with self._writing() as scope:
+        with self._writing(Fault.FINISH_BATCH) as scope:
             return attempts.finish(scope, batch_id, attempt, result)
 
     def fail(self, batch_id: str, attempt: Attempt, reason: str, final: bool) -> Batch:
@@ -225,7 +229,7 @@ class Catalog:
 
         Called after the attempt's Spark work is gone: with `final` the dataset is free at once.
         """
-        with self._writing() as scope:
+        with self._writing(Fault.FAIL_BATCH) as scope:
             return attempts.fail(scope, batch_id, attempt, reason, final)
 
     def leases(self) -> list[Lease]:

@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from jobs.catalog.connection import refusals, shown, writing
 from jobs.errors import StoreError
+from jobs.faults import Fault, reach
 
 HEAD = "0001"
 _FOLDER = Path(__file__).parent / "migrations"
@@ -34,8 +35,11 @@ def migrate(engine: Engine, url: URL) -> None:
                     f"the catalog {shown(url)} has form {found}, this program knows {HEAD}: "
                     "it was opened by a newer version; update this installation"
                 )
-            if found != HEAD:
-                _upgrade(connection)
+            if found == HEAD:
+                return
+            _upgrade(connection)
+            reach(Fault.MIGRATE_CATALOG, "before")
+        reach(Fault.MIGRATE_CATALOG, "after")
 
 
 def _revision(connection: Connection) -> str | None:

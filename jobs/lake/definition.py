@@ -7,9 +7,10 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
+from jobs.faults import Fault
 from jobs.lake.schema import Column, Table
 from jobs.lake.sql import literal, quoted, table_at
-from jobs.lake.tables import store_error
+from jobs.lake.tables import change, store_error
 
 # Digest of the definition that the table was last brought to: one cheap look tells that nothing is to do.
 _DIGEST = "tessera.definition"
@@ -28,7 +29,7 @@ def ensure(spark: SparkSession, table: Table) -> None:
     try:
         found = _properties(spark, table.path)
         if found is None:
-            spark.sql(_create_statement(table)).collect()
+            change(spark, _create_statement(table), Fault.CREATE_TABLE)
             found = _properties(spark, table.path) or {}
         if found.get(_DIGEST) != _digest(table):
             _alter(spark, table, found)
@@ -78,16 +79,16 @@ def _alter(spark: SparkSession, table: Table, found: dict[str, str]) -> None:
     fields = {field.name: field for field in spark.read.format("delta").load(table.path).schema.fields}
     _refuse_breaking(table, list(detail[0]), {name: f.dataType.simpleString() for name, f in fields.items()})
     if gained := [column for column in table.columns if column.name not in fields]:
-        spark.sql(f"ALTER TABLE {target} ADD COLUMNS ({', '.join(map(_column_text, gained))})").collect()
+        columns = ", ".join(map(_column_text, gained))
+        change(spark, f"ALTER TABLE {target} ADD COLUMNS ({columns})", Fault.ALTER_TABLE)
     for column in table.columns:
         if column.name in fields and fields[column.name].metadata.get("comment", "") != column.comment:
-            spark.sql(
-                f"ALTER TABLE {target} ALTER COLUMN {quoted(column.name)} COMMENT {literal(column.comment)}"
-            ).collect()
+            comment = f"ALTER COLUMN {quoted(column.name)} COMMENT {literal(column.comment)}"
+            change(spark, f"ALTER TABLE {target} {comment}", Fault.ALTER_TABLE)
     if detail[1] != table.comment:
-        spark.sql(f"COMMENT ON TABLE {target} IS {literal(table.comment)}").collect()
+        change(spark, f"COMMENT ON TABLE {target} IS {literal(table.comment)}", Fault.ALTER_TABLE)
     changed = {key: value for key, value in _wanted_properties(table).items() if found.get(key) != value}
-    spark.sql(f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})").collect()
+    change(spark, f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})", Fault.ALTER_TABLE)
 
 
 def _refuse_breaking(table: Table, partitions: list[str], types: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from jobs.errors import Conflict, StoreError
+from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, OP, PART, PUT, RUN, RUN_ID, SEQ, KeyedTable
 from jobs.lake.layout import Layout, is_base, is_run, load, look
@@ -123,7 +124,7 @@ def execute(spark: SparkSession, table: KeyedTable, planned: FoldPlan, commit: C
         return Fold(buckets=planned.buckets)
     frame = _folded(load(spark, table), table, planned)
     try:
-        written = replace_where(spark, table.table, frame, _predicate(planned), commit)
+        written = replace_where(spark, table.table, frame, _predicate(planned), commit, Fault.FOLD)
     except Conflict as lost:
         return Fold(buckets=planned.layout.buckets, conflict=str(lost))
     except StoreError as refused:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
+from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import (
     AT,
@@ -34,7 +35,13 @@ from jobs.lake.tables import replace_where
 
 
 def write_run(
-    spark: SparkSession, table: KeyedTable, frame: DataFrame, run: Run, at: datetime, commit: CommitInfo
+    spark: SparkSession,
+    table: KeyedTable,
+    frame: DataFrame,
+    run: Run,
+    at: datetime,
+    commit: CommitInfo,
+    fault: Fault | None = None,
 ) -> Written:
     """Make a frame the run of a batch, whatever an earlier attempt left. Reads nothing of the table.
 
@@ -48,6 +55,7 @@ def write_run(
             was folded and removed needs a new one: the run of a folded (batch, `_seq`) is not read any more.
         at: instant of ingestion, with its time zone.
         commit: who writes.
+        fault: what is written, for those who test what a crash does here.
 
     Raises:
         InvalidRequest: the batch id breaks its rule.
@@ -63,7 +71,7 @@ def write_run(
     place = {LEVEL: F.lit(RUN), PART: F.lit(checked_batch_id(run.batch_id))}
     rows = frame.withColumns({name: value for name, value in defaults.items() if name not in given} | fixed | place)
     predicate = f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(run.batch_id)}"
-    return replace_where(spark, table.table, _sorted(rows, table), predicate, commit)
+    return replace_where(spark, table.table, _sorted(rows, table), predicate, commit, fault)
 
 
 def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]]) -> DataFrame:
@@ -115,7 +123,7 @@ def drop_run(spark: SparkSession, table: KeyedTable, run: Run, commit: CommitInf
         Conflict: a fold took the run at this moment; called again, it answers `Folded`.
     """
     predicate = f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(run.batch_id))}"
-    written = replace_where(spark, table.table, _no_rows(spark, table), predicate, commit)
+    written = replace_where(spark, table.table, _no_rows(spark, table), predicate, commit, Fault.DROP_RUN)
     # Asked after the removal: a fold that came before it is seen, one that comes after finds no run.
     if run in folded_runs(spark, table):
         raise Folded(f"{table.name}: the run of batch {run.batch_id!r} is folded; rebuild the keys that it touched")
@@ -125,7 +133,7 @@ def drop_run(spark: SparkSession, table: KeyedTable, run: Run, commit: CommitInf
 def clear(spark: SparkSession, table: KeyedTable, commit: CommitInfo) -> Written:
     """Remove every row, and the memory of what was folded; metadata only. The files stay until vacuum."""
     predicate = f"{LEVEL} IN ({', '.join(map(literal, (RUN, BASE, FOLDED)))})"
-    return replace_where(spark, table.table, _no_rows(spark, table), predicate, commit)
+    return replace_where(spark, table.table, _no_rows(spark, table), predicate, commit, Fault.CLEAR)
 
 
 def hash_of(names: Sequence[str]) -> Column:

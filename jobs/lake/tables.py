@@ -11,6 +11,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.errors import Conflict, NotFound, StoreError
+from jobs.faults import Fault, around
 from jobs.lake.commits import CommitInfo as CommitInfo, Written as Written  # part of this module, too
 from jobs.lake.schema import BATCH as BATCH, Column as Column, Table as Table
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
@@ -48,7 +49,14 @@ def exists(spark: SparkSession, path: str) -> bool:
     return True
 
 
-def replace_batch(spark: SparkSession, table: Table, frame: DataFrame, batch_id: str, commit: CommitInfo) -> Written:
+def replace_batch(
+    spark: SparkSession,
+    table: Table,
+    frame: DataFrame,
+    batch_id: str,
+    commit: CommitInfo,
+    fault: Fault | None = None,
+) -> Written:
     """Make a frame the whole content of a batch's partition, whatever was there.
 
     Args:
@@ -57,6 +65,7 @@ def replace_batch(spark: SparkSession, table: Table, frame: DataFrame, batch_id:
         frame: the table's columns in any order; `_batch` is set here and may be absent.
         batch_id: 1 to 64 letters, digits, `_`, `-`.
         commit: who writes.
+        fault: what is written, for those who test what a crash does here.
 
     Returns:
         Rows, files and bytes that the partition has now. An empty frame leaves no partition.
@@ -67,16 +76,23 @@ def replace_batch(spark: SparkSession, table: Table, frame: DataFrame, batch_id:
         Conflict: another writer changed the same partition.
     """
     predicate = f"{BATCH} = {literal(checked_batch_id(batch_id))}"
-    return replace_where(spark, table, frame.withColumn(BATCH, F.lit(batch_id)), predicate, commit)
+    return replace_where(spark, table, frame.withColumn(BATCH, F.lit(batch_id)), predicate, commit, fault)
 
 
 def drop_batch(spark: SparkSession, table: Table, batch_id: str, commit: CommitInfo) -> Written:
     """Remove a batch's partition; metadata only. A batch that is not there is no error: `rows` is 0 either way."""
     empty = spark.createDataFrame([], read(spark, table.path).schema)
-    return replace_batch(spark, table, empty, batch_id, commit)
+    return replace_batch(spark, table, empty, batch_id, commit, Fault.DROP_BATCH)
 
 
-def replace_where(spark: SparkSession, table: Table, frame: DataFrame, predicate: str, commit: CommitInfo) -> Written:
+def replace_where(
+    spark: SparkSession,
+    table: Table,
+    frame: DataFrame,
+    predicate: str,
+    commit: CommitInfo,
+    fault: Fault | None = None,
+) -> Written:
     """Replace the rows that meet a predicate on partition columns.
 
     The predicate's text must be made of checked parts; otherwise as `replace_batch`.
@@ -84,11 +100,18 @@ def replace_where(spark: SparkSession, table: Table, frame: DataFrame, predicate
     _refuse_other_columns(table, frame)
     metadata = commit.user_metadata()
     writer = frame.select([F.col(quoted(name)) for name in table.column_names]).write.format("delta").mode("overwrite")
-    try:
-        writer.option("replaceWhere", predicate).option("userMetadata", metadata).save(table.path)
-    except PySparkException as refused:
-        raise store_error(refused, table.name) from refused
+    with around(fault):
+        try:
+            writer.option("replaceWhere", predicate).option("userMetadata", metadata).save(table.path)
+        except PySparkException as refused:
+            raise store_error(refused, table.name) from refused
     return written_as(spark, table.path, metadata)
+
+
+def change(spark: SparkSession, statement: str, fault: Fault) -> None:
+    """Execute a statement that changes a table; its text must be made of checked parts. Raises what Spark raises."""
+    with around(fault):
+        spark.sql(statement).collect()
 
 
 def written_as(spark: SparkSession, path: str, metadata: str) -> Written:

@@ -1,0 +1,71 @@
+"""The points at which a process may be told to die, so that a test can show that dying there does no harm.
+
+Every commit of the product, to a Delta table or to the catalog, stands inside `around`, with a name of its own:
+
+    with around(Fault.LAKE):
+        writer.save(path)
+
+`TESSERA_FAULT=lake:before` kills the process with -9 just before that commit, `lake:after` just after it, and
+`lake:after:2` at the second time it comes there. `TESSERA_PAUSE` takes the same and stops the process (SIGSTOP) until
+it is told to go on: a worker that was taken for dead. Both are read once, when the process starts; nothing that a
+request, a definition or a row holds comes near them. Unset, a point costs a comparison.
+
+A new commit goes through `jobs.lake.tables` or the catalog's writing transaction, which carry the points; its author
+adds a member here and passes it. `./run crash` kills at each of them.
+"""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+_SIGNALS = {os.environ.get("TESSERA_FAULT"): signal.SIGKILL, os.environ.get("TESSERA_PAUSE"): signal.SIGSTOP}
+_reached: Counter[str] = Counter()
+
+
+class Fault(StrEnum):
+    """Every commit, by what it commits."""
+
+    # Delta: tables
+    CREATE_TABLE = "create_table"
+    ALTER_TABLE = "alter_table"
+    # Delta: an ingest
+    LAKE = "lake"
+    QUARANTINE = "quarantine"
+    EVENTS = "events"
+    FRAGMENTS = "fragments"
+    LINKS = "links"
+    DROP_BATCH = "drop_batch"
+    DROP_RUN = "drop_run"
+    # Delta: upkeep of keyed tables
+    FOLD = "fold"
+    CLEAR = "clear"
+    # The catalog
+    MIGRATE_CATALOG = "migrate_catalog"
+    APPLY_DEFINITIONS = "apply_definitions"
+    SWITCH_GENERATION = "switch_generation"
+    CREATE_BATCH = "create_batch"
+    BEGIN_ATTEMPT = "begin_attempt"
+    RENEW_LEASE = "renew_lease"
+    FINISH_BATCH = "finish_batch"
+    FAIL_BATCH = "fail_batch"
+
+
+@contextmanager
+def around(fault: Fault | None) -> Iterator[None]:
+    """Stand around one commit: the process may end before it, or after it. A commit that raises has no after."""
+    reach(fault, "before")
+    yield
+    reach(fault, "after")
+
+
+def reach(fault: Fault | None, moment: str) -> None:
+    """Come to the moment `before` or `after` a commit; for a commit that is made at the end of a block."""
+    if any(_SIGNALS):
+        point = f"{fault}:{moment}"
+        _reached[point] += 1
+        for told in (point, f"{point}:{_reached[point]}"):
+            if told in _SIGNALS:
+                os.kill(os.getpid(), _SIGNALS[told])
