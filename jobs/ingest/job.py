@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.definitions import DatasetKind
+from jobs.faults import Fault
 from jobs.ingest.models import CheckPlan, CheckResult, IngestPlan, IngestResult, Refusal, TooManyRefused
 from jobs.ingest.parsing import parsed, remove_staged, too_many_refused
 from jobs.ingest.transforms.events import (
@@ -124,11 +125,11 @@ def drop(spark: SparkSession, plan: IngestPlan) -> None:
     events = events_table(plan)
     if plan.dataset.kind is DatasetKind.EVENTS and exists(spark, events.path):
         nothing = spark.createDataFrame([], read(spark, events.path).schema)
-        replace_where(spark, events, nothing, _own_run(plan), plan.commit)
+        replace_where(spark, events, nothing, _own_run(plan), plan.commit, Fault.DROP_RUN)
 
 
 def _write_lake(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> dict[str, Written]:
-    return _write(spark, plan, lake_table(_store(plan), plan.dataset), lake_rows(placed, plan))
+    return _write(spark, plan, lake_table(_store(plan), plan.dataset), lake_rows(placed, plan), Fault.LAKE)
 
 
 def _write_records(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
@@ -136,7 +137,7 @@ def _write_records(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> 
     fit = placed.where(F.col(FIT))
     fragments, links = _together(
         lambda: _write_fragments(spark, plan, record_fragments(plan), record_rows(placed, plan)),
-        lambda: _write(spark, plan, links_table(plan), link_rows(fit, plan, IDENTITY)),
+        lambda: _write(spark, plan, links_table(plan), link_rows(fit, plan, IDENTITY), Fault.LINKS),
     )
     keys: int = sum(written.rows for written in fragments.values())
     if plan.dataset.upsert:
@@ -149,14 +150,13 @@ def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> t
     table = events_table(plan)
     ensure(spark, table)
     events = _unseen(spark, plan, event_rows(placed, plan))
-    written = replace_where(
-        spark, table, events.sortWithinPartitions(FRAGMENT_KEY.name, "timestamp"), _own_run(plan), plan.commit
-    )
+    ordered = events.sortWithinPartitions(FRAGMENT_KEY.name, "timestamp")
+    written = replace_where(spark, table, ordered, _own_run(plan), plan.commit, Fault.EVENTS)
     # Read back: the search for known events is not made again.
     own = read(spark, table.path).where((F.col(LEVEL) == RUN) & (F.col(PART) == plan.batch_id))
     fragments, links = _together(
         lambda: _write_fragments(spark, plan, event_fragments(plan), event_fragment_rows(own)),
-        lambda: _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name)),
+        lambda: _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name), Fault.LINKS),
     )
     return written.rows, {table.name: written} | fragments | links
 
@@ -174,7 +174,8 @@ def _unseen(spark: SparkSession, plan: IngestPlan, events: DataFrame) -> DataFra
 
 def _write_fragments(spark: SparkSession, plan: IngestPlan, table: KeyedTable, rows: DataFrame) -> dict[str, Written]:
     ensure(spark, table.table)
-    return {table.name: write_run(spark, table, rows, Run(plan.batch_id, plan.seq), plan.at, plan.commit)}
+    run = Run(plan.batch_id, plan.seq)
+    return {table.name: write_run(spark, table, rows, run, plan.at, plan.commit, Fault.FRAGMENTS)}
 
 
 def _fragments(plan: IngestPlan) -> KeyedTable:
@@ -216,9 +217,9 @@ def _write_quarantine(spark: SparkSession, plan: IngestPlan, placed: DataFrame, 
     # Looking for an earlier attempt's rows is cheaper than replacing nothing by nothing.
     if not counts.quarantined and not earlier.limit(1).count():
         return {}
-    return _write(spark, plan, table, quarantine_rows(placed, plan.batch_id))
+    return _write(spark, plan, table, quarantine_rows(placed, plan.batch_id), Fault.QUARANTINE)
 
 
-def _write(spark: SparkSession, plan: IngestPlan, table: Table, rows: DataFrame) -> dict[str, Written]:
+def _write(spark: SparkSession, plan: IngestPlan, table: Table, rows: DataFrame, fault: Fault) -> dict[str, Written]:
     ensure(spark, table)
-    return {table.name: replace_batch(spark, table, rows, plan.batch_id, plan.commit)}
+    return {table.name: replace_batch(spark, table, rows, plan.batch_id, plan.commit, fault)}
