@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from jobs.catalog.definitions import DatasetKind
 from jobs.faults import Fault
 from jobs.ingest.models import CheckPlan, CheckResult, IngestPlan, IngestResult, Refusal, TooManyRefused
-from jobs.ingest.parsing import parsed, remove_staged, too_many_refused
+from jobs.ingest.parsing import parsed, too_many_refused
 from jobs.ingest.transforms.events import (
     event_fragment_rows,
     event_fragments,
@@ -115,7 +115,6 @@ def check(spark: SparkSession, plan: CheckPlan, progress: Progress) -> CheckResu
 
 def drop(spark: SparkSession, plan: IngestPlan) -> None:
     """Remove what a batch that failed for good has written; its quarantine stays."""
-    remove_staged(plan)
     for table in (lake_table(_store(plan), plan.dataset), links_table(plan)):
         if exists(spark, table.path):
             drop_batch(spark, table, plan.batch_id, plan.commit)

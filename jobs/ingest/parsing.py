@@ -1,11 +1,8 @@
 """The files of a batch, parsed once: every row judged, numbered and counted. What ingesting and checking share."""
 
-import contextlib
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.errors import PySparkException
@@ -13,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
 from jobs.ingest.models import FileFormat, IngestPlan
+from jobs.ingest.staged import remove_staged, staging_path
 from jobs.ingest.transforms.lake_source import landed_rows, landed_splits
 from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
 from jobs.ingest.transforms.staging import staged_rows
@@ -69,23 +67,15 @@ def too_many_refused(plan: IngestPlan, counts: Counted) -> str | None:
     return f"{counts.quarantined} of {counts.read} rows are refused ({bound}): {rules}"
 
 
-def remove_staged(plan: IngestPlan) -> None:
-    """Remove what killed attempts at a batch left on this machine; whoever begins an attempt has ended their work."""
-    store = Store(plan.store_root, plan.sandbox)
-    if store.is_local:
-        shutil.rmtree(store.path("staging", plan.batch_id), ignore_errors=True)
-
-
 @contextmanager
 def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[DataFrame]:
     """Write the parsed rows to a place of this attempt alone, and remove it in the end."""
     store = Store(plan.store_root, plan.sandbox)
-    path = store.path("staging", plan.batch_id, plan.commit.attempt)
+    path = staging_path(store, plan.commit.attempt)
     if plan.from_lake:
         progress.stage("reading the lake", batches=len(plan.from_lake))
     else:
         progress.stage("reading", files=len(plan.files), bytes=sum(file.size_bytes for file in plan.files))
-    remove_staged(plan)
     try:
         try:
             rows = landed_rows(spark, plan) if plan.from_lake else staged_rows(spark, plan)
@@ -96,10 +86,7 @@ def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterat
         yield staged
     finally:
         if store.is_local:
-            # Only its own: by now this may be the former attempt, and the next one at work.
-            shutil.rmtree(path, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                Path(path).parent.rmdir()
+            remove_staged(store, plan.commit.attempt)
         else:
             _empty(spark, path)
 

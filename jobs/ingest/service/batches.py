@@ -11,7 +11,9 @@ from jobs.errors import Conflict, InvalidRequest, TesseraError
 from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.files import check_unchanged, headers, resolve
 from jobs.ingest.service.lake_source import sources_of, still_waiting
+from jobs.ingest.staged import remove_staged
 from jobs.lake.commits import CommitInfo
+from jobs.lake.store import Store
 from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -115,6 +117,7 @@ class IngestService:
         if stale.session_id and stale.engine:
             seconds = self._settings.ingest.interrupt_timeout_seconds
             interrupt(self._settings, Engine.parse(stale.engine), stale.session_id, seconds)
+        remove_staged(Store(self._settings.store_root, self._catalog.sandbox), stale.attempt_id)
 
     def _plan(self, batch: Batch, attempt: Attempt) -> IngestPlan:
         dataset: Dataset = self._catalog.dataset(batch.dataset_id).definition

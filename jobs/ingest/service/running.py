@@ -13,6 +13,8 @@ from jobs.errors import Conflict, StoreError, TesseraError
 from jobs.ingest import job
 from jobs.ingest.models import IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.batches import IngestService
+from jobs.ingest.staged import remove_staged
+from jobs.lake.store import Store
 from jobs.session.client import interrupt, new_session_id
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
@@ -195,6 +197,8 @@ def _fail(
 ) -> None:
     """Record a failure without hiding it behind another one."""
     reason = str(failed) or type(failed).__name__
+    # Again, now that its session is closed: an interrupted write goes on for a moment beside the removal.
+    remove_staged(Store(plan.store_root, plan.sandbox), attempt.id)
     try:
         if isinstance(failed, SystemExit):
             catalog.fail(plan.batch_id, attempt, "cancelled: its process was told to end", final=False)

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,6 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.records import Attempt, InputFile
 from jobs.settings import Settings, load_settings
 from tests.builders import Row, definitions
-
-NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class Terminal:
     home: Path
     patch: pytest.MonkeyPatch
     captured: pytest.CaptureFixture[str]
+    # The program reads the real clock: what a test lays in the past is counted from when the test began.
+    began: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     @property
     def settings(self) -> Settings:
@@ -70,20 +70,21 @@ class Terminal:
         return Answer(code, out, err)
 
     @contextmanager
-    def catalog(self, now: datetime = NOW) -> Iterator[Catalog]:
+    def catalog(self, ago: timedelta = timedelta()) -> Iterator[Catalog]:
+        now = self.began - ago
         with Catalog.open(self.settings.catalog_url, "prod", "test", clock=lambda: now) as opened:
             yield opened
 
     def apply(self, *datasets: Row) -> None:
-        with self.catalog(NOW - timedelta(days=30)) as catalog:
+        with self.catalog(timedelta(days=30)) as catalog:
             catalog.apply(definitions(*datasets))
 
     def batch(self, batch_id: str, dataset: str, ends: str, hours_ago: float = 1, **counts: Any) -> None:
         """Record a batch and let it end ("ACTIVE", "FAILED"), stay "PROCESSING", or never begin ("NEW")."""
-        with self.catalog(NOW - timedelta(hours=hours_ago)) as catalog:
+        with self.catalog(timedelta(hours=hours_ago)) as catalog:
             file = InputFile(path=f"/in/{batch_id}.csv", name=f"{batch_id}.csv", size_bytes=10, digest="ab" * 32)
             catalog.create_batch(dataset, batch_id, [file], None, {}, "cli")
-            attempt = Attempt(id=f"try-{batch_id}", run="cli", lease_seconds=60)
+            attempt = Attempt(id=f"try-{batch_id}", run="cli", lease_seconds=600)
             if ends != "NEW":
                 catalog.begin_attempt(batch_id, attempt)
             if ends == "ACTIVE":

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.builders import crm, field, loyalty
-from tests.jobs.cli.terminal import NOW, Terminal, refused
+from tests.jobs.cli.terminal import Terminal, refused
 
 EQUATION = "3 rows read = 2 applied + 0 superseded + 0 duplicate events + 1 quarantined"
 COUNTS = {"read": 3, "landed": 2, "applied": 2, "superseded": 0, "duplicates": 0, "quarantined": 1}
@@ -260,4 +260,4 @@ def test_the_lag_is_measured_from_the_last_active_batch(terminal: Terminal) -> N
     terminal.batch("b2", "loyalty", "NEW", hours_ago=1)
     told = terminal.tessera("status", "--json").document["datasets"][0]
     assert told["last_batch"]["status"] == "NEW"
-    assert told["last_ingested_at"] == f"{NOW - timedelta(hours=25):%Y-%m-%dT%H:%M:%SZ}"
+    assert told["last_ingested_at"] == f"{terminal.began - timedelta(hours=25):%Y-%m-%dT%H:%M:%SZ}"

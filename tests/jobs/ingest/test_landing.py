@@ -37,7 +37,7 @@ def test_several_files_of_several_formats_are_one_batch_in_the_order_of_their_na
         ("c2", "Bob", None, "b.ndjson", 2**40, 1),
         ("c3", "다", "서울", "c.jsonl.gz", 2 * 2**40, 1),
     ]
-    assert not (folder / "store" / "prod" / "staging" / result.batch_id).exists()
+    assert list((folder / "store" / "prod" / "staging").iterdir()) == []
 
 
 def test_an_active_batch_is_not_begun_again_and_its_id_is_not_for_other_files(workshop: Workshop) -> None:

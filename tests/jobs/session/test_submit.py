@@ -45,10 +45,10 @@ def test_a_job_by_spark_submit_gives_the_tables_that_it_gives_by_connect(
     files = write_jsonl(tmp_path / "in.jsonl", [*rows, {"personID": "q@x.io", "spent": "much"}])
     by_connect = _at(settings, tmp_path / "connect")
     by_submit = _at(settings, tmp_path / "submit 집")
-    lines: list[str] = []
+    said: dict[str, list[str]] = {"connect": [], "submit": []}
     results = [
         run_job(at, used, job.run, _plan(at, files), new_session_id(), LogProgress(say=lines.append))
-        for at, used in ((by_connect, engine), (by_submit, _LOCAL))
+        for at, used, lines in ((by_connect, engine, said["connect"]), (by_submit, _LOCAL, said["submit"]))
     ]
     assert [type(result) for result in results] == [IngestResult, IngestResult]
     assert [(r.read, r.landed, r.quarantined, r.refused) for r in results] == [(41, 40, 1, results[0].refused)] * 2
@@ -56,7 +56,13 @@ def test_a_job_by_spark_submit_gives_the_tables_that_it_gives_by_connect(
         expected = _rows(spark, by_connect, table)
         assert len(expected) == (40 if table == "lake" else 1)
         assert _rows(spark, by_submit, table) == expected
-    assert any(line.startswith("STEP 1 ") for line in lines[len(lines) // 2 :])
+    # How far Spark is is told over Connect only; the stages are told by both.
+    stages = {
+        way: [line.split(" in ")[0] for line in lines if line.startswith("STEP ") and " % of " not in line]
+        for way, lines in said.items()
+    }
+    assert stages["submit"][0].startswith("STEP 1 reading")
+    assert stages["submit"] == stages["connect"]
     assert list(engine_folder(settings.home).glob("submit-*")) == []
 
 
