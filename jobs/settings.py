@@ -19,7 +19,9 @@ from pydantic_settings import (
 from jobs.errors import InvalidRequest
 
 SANDBOX_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
-_DEFAULTS = Path(__file__).resolve().parent.parent / "conf" / "tessera.toml"
+# In a checkout a link to the folder conf/ at its top; an installed package holds the files themselves.
+CONF = Path(__file__).resolve().parent / "conf"
+_DEFAULTS = CONF / "tessera.toml"
 # Names that people type; each stands for one key of a section.
 SHORT_NAMES = {
     "TESSERA_SANDBOX": ("store", "sandbox"),

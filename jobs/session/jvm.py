@@ -15,7 +15,7 @@ from jobs.errors import StoreError
 from jobs.session.engines import Engine
 from jobs.session.java import find_java
 from jobs.session.secret import TOKEN_VARIABLE
-from jobs.settings import Settings
+from jobs.settings import CONF, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPARK_HOME = Path(pyspark.__file__).resolve().parent
@@ -98,7 +98,10 @@ def delta_jars(home: Path) -> list[Path]:
     """
     jars = sorted((home / "jars").glob("delta-*.jar"))
     if not any(jar.name.startswith("delta-spark") for jar in jars):
-        raise StoreError(f"Delta Lake's jars are not in {home / 'jars'}: `./run doctor` fetches them")
+        raise StoreError(
+            f"Delta Lake's jars are not in {home / 'jars'}: `./run doctor` fetches them; without a checkout put those "
+            f"that {CONF / 'jars.toml'} names there"
+        )
     return jars
 
 
@@ -114,7 +117,7 @@ def _spark_submit(settings: Settings, master: str, work: Path) -> list[str]:
         str(SPARK_HOME / "bin" / "spark-submit"),
         *("--master", master),
         *("--name", "tessera"),
-        *("--properties-file", str(ROOT / "conf" / "spark-defaults.conf")),
+        *("--properties-file", str(CONF / "spark-defaults.conf")),
         *("--jars", ",".join(map(str, delta_jars(settings.home)))),
         *("--driver-memory", settings.engine.memory),
         *("--driver-java-options", _java_options(work)),
@@ -124,7 +127,7 @@ def _spark_submit(settings: Settings, master: str, work: Path) -> list[str]:
 
 def _java_options(work: Path) -> str:
     options = (
-        f"-Dlog4j2.configurationFile={(ROOT / 'conf' / 'log4j2.properties').as_uri()}",
+        f"-Dlog4j2.configurationFile={(CONF / 'log4j2.properties').as_uri()}",
         f"-Djava.io.tmpdir={work}",
         f"-Dderby.system.home={work}",
         "-Dfile.encoding=UTF-8",
