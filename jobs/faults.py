@@ -51,6 +51,7 @@ class Fault(StrEnum):
     RENEW_LEASE = "renew_lease"
     FINISH_BATCH = "finish_batch"
     FAIL_BATCH = "fail_batch"
+    MERGE_POLICY = "merge_policy"
 
 
 @contextmanager

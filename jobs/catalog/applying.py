@@ -1,15 +1,16 @@
 """Applying definitions: plan all of it, refuse all of it when one part may not be, else write it. One transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 from sqlalchemy import func, select, text, update
 
-from jobs.catalog import changes
+from jobs.catalog import changes, policy_records
 from jobs.catalog.definitions import Dataset, DatasetField, Definitions, Namespace
 from jobs.catalog.records import Action, Change
 from jobs.catalog.schema import DatasetRow, EnablementRow, NamespaceRow
 from jobs.catalog.scope import Scope, changed_rows
+from jobs.catalog.union_schema import conflicts
 from jobs.errors import Conflict, InvalidRequest, known_here
 
 FIRST_GENERATION = 1
@@ -23,7 +24,7 @@ def apply(scope: Scope, definitions: Definitions, run: str) -> list[Change]:
     """Create or change what the definitions declare; nothing is written when a part is refused.
 
     Raises:
-        InvalidRequest: a namespace is not known.
+        InvalidRequest: a namespace, or a dataset that a merge policy puts in order, is not known.
         Conflict: a change would break what is there; the message names every one.
     """
     _lock(scope)
@@ -39,6 +40,7 @@ def apply(scope: Scope, definitions: Definitions, run: str) -> list[Change]:
     refused: list[str] = []
     planned = [_plan_namespace(n, namespaces.get(n.code.lower()), refused) for n in definitions.namespaces]
     planned += [_plan_dataset(d, datasets.get(d.id), refused) for d in given]
+    refused += _conflicts_in_profiles(scope, given)
     if refused:
         more = f"; and {len(refused) - _MOST_REASONS} more" if len(refused) > _MOST_REASONS else ""
         raise Conflict(f"nothing was applied: {'; '.join(refused[:_MOST_REASONS])}{more}")
@@ -47,7 +49,23 @@ def apply(scope: Scope, definitions: Definitions, run: str) -> list[Change]:
     for dataset, change in zip(given, planned[len(definitions.namespaces) :], strict=True):
         _write_dataset(scope, dataset, datasets.get(dataset.id), change, run)
     scope.session.flush()
+    planned += policy_records.apply(scope, definitions.merge_policies, run)
+    if given:
+        policy_records.ensure_default(scope, run)
     return planned
+
+
+def _conflicts_in_profiles(scope: Scope, given: Sequence[Dataset]) -> list[str]:
+    """Say why the datasets that feed or fed the Profile store would have no union schema with these."""
+    rows = scope.session.execute(
+        select(DatasetRow.id, DatasetRow.definition).where(
+            DatasetRow.sandbox == scope.sandbox,
+            DatasetRow.id.in_(select(EnablementRow.dataset_id).where(EnablementRow.sandbox == scope.sandbox)),
+        )
+    )
+    feeding = {dataset_id: Dataset.model_validate(definition) for dataset_id, definition in rows}
+    feeding |= {dataset.id: dataset for dataset in given if dataset.enabled or dataset.id in feeding}
+    return conflicts(list(feeding.values()), [dataset.id for dataset in given])
 
 
 def _lock(scope: Scope) -> None:

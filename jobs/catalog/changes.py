@@ -5,7 +5,7 @@
 | new field, also with a secondary identity | allowed, unless it is `required`: rows ingested before lack it |
 | name, description, comment | allowed |
 | `from`, ordering, csv, timezone | allowed; holds for later batches |
-| ttl_days | allowed |
+| ttl_days, last_updated | allowed |
 | `required`, `pattern`, `format`, `enum` loosened (dropped, or values added to the enum) | allowed |
 | the same added or narrowed | refused: rows ingested before were not checked by it |
 | enabled | allowed; the intervals are kept |
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from jobs.catalog.definitions import Dataset, DatasetField, IdentityDescriptor
 
-_FREE = ("name", "description", "ordering", "csv", "timezone", "ttl_days")
+_FREE = ("name", "description", "ordering", "csv", "timezone", "ttl_days", "last_updated")
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,16 @@ Each method is one transaction. Spark jobs never open it: whoever runs a job rea
 what it returned after.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import URL, Engine, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
-from jobs.catalog import applying, attempts, batches, connection, registry
+from jobs.catalog import applying, attempts, batches, registry
 from jobs.catalog.definitions import Definitions, Namespace
-from jobs.catalog.migrating import migrate
+from jobs.catalog.policy_methods import PolicyCatalog
 from jobs.catalog.records import (
     ApplyReport,
     Attempt,
@@ -31,84 +27,13 @@ from jobs.catalog.records import (
     Lease,
 )
 from jobs.catalog.schema import EventRow
-from jobs.catalog.scope import Scope
-from jobs.errors import InvalidRequest, TesseraError, shortened
-from jobs.faults import Fault, reach
-from jobs.settings import SANDBOX_PATTERN
+from jobs.catalog.transactions import utc_now as utc_now  # part of this module, too
+from jobs.errors import InvalidRequest
+from jobs.faults import Fault
 
 
-def utc_now() -> datetime:
-    """Return this machine's clock in UTC."""
-    return datetime.now(UTC)
-
-
-class Catalog:
+class Catalog(PolicyCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
-
-    def __init__(self, engine: Engine, url: URL, sandbox: str, actor: str, clock: Callable[[], datetime]) -> None:
-        self.sandbox = sandbox
-        self.actor = actor
-        self._engine = engine
-        self._writing_engine = connection.writing(engine)
-        self._url = url
-        self._clock = clock
-
-    @classmethod
-    def open(cls, url: str, sandbox: str, actor: str, clock: Callable[[], datetime] = utc_now) -> Self:
-        """Open a catalog; a new one gets its tables, an old one its migrations.
-
-        Args:
-            url: SQLAlchemy URL, sqlite:///… or postgresql+psycopg://….
-            sandbox: everything is read and written in it.
-            actor: who changes things; noted with every change.
-            clock: where the instants of changes and leases come from.
-
-        Raises:
-            InvalidRequest: the URL or the sandbox's name breaks its rule.
-            StoreError: the database is away or cannot be written; the message has no password.
-        """
-        if not re.fullmatch(SANDBOX_PATTERN, sandbox):
-            raise InvalidRequest(
-                f"sandbox {shortened(sandbox)} is not allowed: 1 to 31 characters a-z 0-9 _, the first one a letter"
-            )
-        parsed = connection.parse_url(url)
-        engine = connection.connect(parsed)
-        try:
-            migrate(engine, parsed)
-        except TesseraError:
-            engine.dispose()
-            raise
-        return cls(engine, parsed, sandbox, actor, clock)
-
-    def close(self) -> None:
-        """Close the connections; using the catalog again opens new ones."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Scope]:
-        with connection.refusals(self._url), Session(self._engine) as session, session.begin():
-            yield self._scope(session)
-
-    @contextmanager
-    def _writing(self, fault: Fault) -> Iterator[Scope]:
-        with connection.refusals(self._url), Session(self._writing_engine) as session:
-            with session.begin():
-                yield self._scope(session)
-                reach(fault, "before")
-            reach(fault, "after")
-
-    def _scope(self, session: Session) -> Scope:
-        # Begun first: the wait for another writer is over when the clock is read.
-        session.connection()
-        return Scope(session, self.sandbox, self.actor, self._clock())
 
     def apply(
         self, definitions: Definitions, at: datetime | None = None, dry_run: bool = False, run: str = ""

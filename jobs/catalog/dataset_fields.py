@@ -26,6 +26,9 @@ _DECIMAL = r"decimal\((\d{1,2}),(\d{1,2})\)"
 _TYPE = re.compile(rf"^(?:{_SCALARS}|{_DECIMAL})$")
 _NESTED_TYPE = re.compile(r"^(?:array<(?P<element>.+)>|map<string,(?P<value>.+)>)$")
 
+DATASET_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
+
+DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 Path = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=255)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
 

@@ -12,14 +12,17 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from jobs.catalog.dataset_fields import (
+    DATASET_PATTERN,
     CsvOptions,
     DatasetField,
+    DatasetId,
     Definition,
     FieldType,
     IdentityDescriptor,
     Path,
     Text,
 )
+from jobs.catalog.policies import PolicyBody
 from jobs.catalog.tags import without_tags
 
 __all__ = [
@@ -40,12 +43,10 @@ __all__ = [
     "Path",
 ]
 
-DATASET_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 BATCH_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 NAMESPACE_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
 MAX_FIELDS = 10_000  # fields per row, the guide's ingestion guardrail
 
-DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 BatchId = Annotated[str, StringConstraints(pattern=BATCH_PATTERN)]
 
 
@@ -98,7 +99,8 @@ class Dataset(Definition):
     """A dataset: its kind, its fields, and whether it feeds the Profile store.
 
     `tags` in the guide's spelling may stand for `enabled` and `upsert`. An enabled dataset without a primary identity
-    field takes it from each row's `identityMap`.
+    field takes it from each row's `identityMap`. `last_updated` names the field in which the source says when it last
+    changed a record; where the setting profiles.custom_timestamps is on, it decides between datasets.
     """
 
     id: DatasetId
@@ -108,6 +110,7 @@ class Dataset(Definition):
     enabled: bool = False
     upsert: bool = False
     ordering: Path | None = None
+    last_updated: Path | None = None
     ttl_days: int | None = Field(default=None, ge=1)
     timezone: Timezone = "UTC"
     csv: CsvOptions = CsvOptions()
@@ -185,6 +188,7 @@ def _check_kind(dataset: Dataset) -> None:
                 raise ValueError(f"dataset {dataset.id!r}: kind events needs the field {path!r} of type {wanted}")
     elif dataset.ttl_days is not None:
         raise ValueError(f"dataset {dataset.id!r}: ttl_days is for kind events")
+    _check_last_updated(dataset)
     if dataset.ordering is not None:
         ordering = dataset.field(dataset.ordering)
         if ordering is None:
@@ -195,17 +199,30 @@ def _check_kind(dataset: Dataset) -> None:
             )
 
 
+def _check_last_updated(dataset: Dataset) -> None:
+    if dataset.last_updated is None:
+        return
+    found = dataset.field(dataset.last_updated)
+    if dataset.kind is not DatasetKind.RECORD or found is None or found.type != "timestamp":
+        raise ValueError(
+            f"dataset {dataset.id!r}: last_updated {dataset.last_updated!r} names a field of type timestamp that the "
+            "dataset declares, of kind record"
+        )
+
+
 class Definitions(Definition):
     """Everything that one definition file declares."""
 
     namespaces: tuple[Namespace, ...] = ()
     datasets: tuple[Dataset, ...] = ()
+    merge_policies: tuple[PolicyBody, ...] = ()
 
     @model_validator(mode="after")
     def _once_each(self) -> Self:
         for kind, names in (
             ("namespace", [n.code for n in self.namespaces]),
             ("dataset", [d.id for d in self.datasets]),
+            ("merge policy", [p.name for p in self.merge_policies]),
         ):
             seen: dict[str, str] = {}
             for name in names:

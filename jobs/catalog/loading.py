@@ -20,6 +20,7 @@ from jobs.errors import InvalidRequest, NotFound, TooLarge, shortened
 MAX_FILE_BYTES = 8 * 1024 * 1024
 # Values that a file may stand for once its aliases are followed; 10,000 fields with all their keys are 100,000.
 MAX_VALUES = 1_000_000
+_KEYS = " and ".join(", ".join(Definitions.model_fields).rsplit(", ", 1))
 
 
 def load_definitions(paths: Iterable[Path | str]) -> Definitions:
@@ -33,15 +34,19 @@ def load_definitions(paths: Iterable[Path | str]) -> Definitions:
     """
     namespaces: dict[str, tuple[Path, Any]] = {}
     datasets: dict[str, tuple[Path, Any]] = {}
+    policies: dict[str, tuple[Path, Any]] = {}
     for path in map(Path, paths):
         read = _read(path)
         for namespace in read.namespaces:
             _once(namespaces, "namespace", namespace.code, namespace, path)
         for dataset in read.datasets:
             _once(datasets, "dataset", dataset.id, dataset, path)
+        for policy in read.merge_policies:
+            _once(policies, "merge policy", policy.name, policy, path)
     return Definitions(
         namespaces=tuple(declared for _, declared in namespaces.values()),
         datasets=tuple(declared for _, declared in datasets.values()),
+        merge_policies=tuple(declared for _, declared in policies.values()),
     )
 
 
@@ -55,9 +60,7 @@ def _read(path: Path) -> Definitions:
     text = _text(path)
     declared = _parsed(path, text)
     if not isinstance(declared, dict):
-        raise InvalidRequest(
-            f"{path}: holds {_kind(declared)}; it is a map with the keys {' and '.join(Definitions.model_fields)}"
-        )
+        raise InvalidRequest(f"{path}: holds {_kind(declared)}; it is a map with the keys {_KEYS}")
     _check_size(path, declared)
     try:
         return Definitions.model_validate(declared)
@@ -84,7 +87,7 @@ def _text(path: Path) -> str:
             f"{path}: byte {refused.start} is not UTF-8 (0x{data[refused.start]:02x}); save the file as UTF-8"
         ) from None
     if not text.strip():
-        raise InvalidRequest(f"{path}: is empty; it declares namespaces or datasets")
+        raise InvalidRequest(f"{path}: is empty; it declares {_KEYS}")
     return text
 
 

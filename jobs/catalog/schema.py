@@ -187,6 +187,52 @@ class LeaseRow(Base):
     expires_at: Mapped[datetime]
 
 
+class MergePolicyRow(Base):
+    """One merge policy: which version holds, and what of it no two policies may have."""
+
+    __tablename__ = "merge_policies"
+    __table_args__ = (
+        Index(
+            "uq_merge_policies_default",
+            "sandbox",
+            "schema_name",
+            unique=True,
+            sqlite_where=text("is_default AND deleted_at IS NULL"),
+            postgresql_where=text("is_default AND deleted_at IS NULL"),
+        ),
+        Index(
+            "uq_merge_policies_on_edge",
+            "sandbox",
+            unique=True,
+            sqlite_where=text("is_active_on_edge AND deleted_at IS NULL"),
+            postgresql_where=text("is_active_on_edge AND deleted_at IS NULL"),
+        ),
+    )
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int]
+    schema_name: Mapped[str] = mapped_column(String(100))
+    is_default: Mapped[bool]
+    is_active_on_edge: Mapped[bool]
+    deleted_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class MergePolicyVersionRow(Base):
+    """One version of a merge policy, as it was said; never changed."""
+
+    __tablename__ = "merge_policy_versions"
+    __table_args__ = (ForeignKeyConstraint(["sandbox", "policy_id"], ["merge_policies.sandbox", "merge_policies.id"]),)
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    policy_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    definition: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime]
+
+
 class EventRow(Base):
     """One change of one record, written in the transaction of the change."""
 
