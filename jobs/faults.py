@@ -39,8 +39,9 @@ class Fault(StrEnum):
     LINKS = "links"
     DROP_BATCH = "drop_batch"
     DROP_RUN = "drop_run"
-    # Delta: upkeep of keyed tables
+    # Delta: upkeep
     FOLD = "fold"
+    COMPACT_EVENTS = "compact_events"
     CLEAR = "clear"
     # The catalog
     MIGRATE_CATALOG = "migrate_catalog"
@@ -52,6 +53,12 @@ class Fault(StrEnum):
     FINISH_BATCH = "finish_batch"
     FAIL_BATCH = "fail_batch"
     MERGE_POLICY = "merge_policy"
+    RELOCATE_FILES = "relocate_files"
+    # Landing folders: renames
+    TAKE_MARKER = "take_marker"
+    TAKE_FILE = "take_file"
+    NAME_CLAIM = "name_claim"
+    PUT_ASIDE = "put_aside"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ its comment and unit; the classes here only give types.
 """
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -108,6 +109,24 @@ class DagSettings(_Section):
     lease_poll_seconds: float = Field(gt=0)
 
 
+class Finished(StrEnum):
+    """What says that a file in a landing folder is finished."""
+
+    RENAME = "rename"
+    MARKER = "marker"
+
+
+class LandingSettings(_Section):
+    """Files that arrive by themselves."""
+
+    root: str
+    schedule: str
+    finished: Finished
+    temporary_suffixes: tuple[Annotated[str, StringConstraints(min_length=1, to_lower=True)], ...]
+    quiet_seconds: float = Field(ge=0)
+    timeout_minutes: float = Field(gt=0)
+
+
 class Settings(BaseSettings):
     """All settings of one process; frozen."""
 
@@ -127,6 +146,7 @@ class Settings(BaseSettings):
     engine: EngineSettings
     ingest: IngestSettings
     dags: DagSettings
+    landing: LandingSettings
 
     @classmethod
     def settings_customise_sources(
@@ -150,6 +170,11 @@ class Settings(BaseSettings):
     def store_root(self) -> str:
         """Root of the store: a path or a URL, without a trailing slash."""
         return self.store.root.rstrip("/") or str(self.home / "store")
+
+    @property
+    def landing_root(self) -> Path:
+        """Folder that files arrive in."""
+        return Path(self.landing.root).expanduser().absolute() if self.landing.root else self.home / "landing"
 
     @property
     def airflow_url(self) -> str:

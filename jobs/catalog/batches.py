@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -132,6 +132,37 @@ def listed(scope: Scope, dataset_id: str | None, status: BatchStatus | None, lim
         wanted = wanted.where(BatchRow.status == status)
     rows = scope.session.scalars(wanted.order_by(BatchRow.created_at.desc(), BatchRow.id.desc()).limit(limit))
     return [as_batch(row) for row in rows]
+
+
+def holders(scope: Scope, dataset_id: str) -> dict[str, list[tuple[str, BatchStatus]]]:
+    """Tell by content (SHA-256) which batches of a dataset hold a file, and their statuses, the oldest first."""
+    wanted = select(BatchRow.id, BatchRow.status, BatchRow.files).where(
+        BatchRow.sandbox == scope.sandbox, BatchRow.dataset_id == dataset_id
+    )
+    found: dict[str, list[tuple[str, BatchStatus]]] = {}
+    for batch_id, status, files in scope.session.execute(wanted.order_by(BatchRow.created_at, BatchRow.id)):
+        for digest in {file["digest"] for file in files if file["digest"]}:
+            found.setdefault(digest, []).append((batch_id, BatchStatus(status)))
+    return found
+
+
+def relocate(scope: Scope, batch_id: str, paths: Mapping[str, str], run: str) -> Batch:
+    """Note that files of a batch lie elsewhere now; what makes them the same files does not change.
+
+    Raises:
+        NotFound: no such batch.
+        Conflict: an attempt is reading them.
+    """
+    row = scope.batch(batch_id)
+    if row.status == BatchStatus.PROCESSING:
+        raise Conflict(f"batch {batch_id!r} is {row.status}; its files stay where they are until it has ended")
+    files = [{**file, "path": paths.get(file["path"], file["path"])} for file in row.files]
+    if files != row.files:
+        row.files = files
+        row.updated_at = scope.now
+        scope.record("batch", batch_id, row.status, row.status, run, "its files were moved")
+        scope.session.flush()
+    return as_batch(row)
 
 
 def active(scope: Scope, dataset_id: str, in_profile: bool) -> list[tuple[str, int]]:

@@ -4,7 +4,7 @@ Each method is one transaction. Spark jobs never open it: whoever runs a job rea
 what it returned after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -192,6 +192,16 @@ class Catalog(PolicyCatalog):
         """List (id, seq) of the ACTIVE batches that count in the dataset's present generation of the Profile store."""
         with self._reading() as scope:
             return batches.active(scope, dataset_id, in_profile=True)
+
+    def holders(self, dataset_id: str) -> dict[str, list[tuple[str, BatchStatus]]]:
+        """Tell by content (SHA-256) which batches of a dataset hold a file, and their statuses, the oldest first."""
+        with self._reading() as scope:
+            return batches.holders(scope, dataset_id)
+
+    def relocate_files(self, batch_id: str, paths: Mapping[str, str], run: str = "") -> Batch:
+        """Note where files of a batch lie now, by the paths that they had; Conflict while it is PROCESSING."""
+        with self._writing(Fault.RELOCATE_FILES) as scope:
+            return batches.relocate(scope, batch_id, paths, run)
 
     def history(self, kind: str, record_id: str) -> list[Event]:
         """List every change of a record, the oldest first; kind is namespace, dataset or batch."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Dataset, DatasetKind
-from jobs.catalog.records import Attempt, Batch, InputFile, StaleAttempt
-from jobs.errors import Conflict, InvalidRequest, TesseraError
+from jobs.catalog.records import Attempt, Batch, BatchStatus, InputFile, StaleAttempt
+from jobs.errors import Conflict, InvalidRequest, NotFound, TesseraError
 from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.files import check_unchanged, headers, resolve
 from jobs.ingest.service.lake_source import sources_of, still_waiting
@@ -29,6 +29,8 @@ class IngestService:
     def accept(self, params: IngestParams, run: str = "") -> Batch:
         """Examine the files of a request and record the batch, or return the one that it names already.
 
+        A batch from a landing folder is known by its request, too: its files are put aside when it ends.
+
         Args:
             params: what is asked.
             run: run that asks, noted with the record.
@@ -38,7 +40,27 @@ class IngestService:
             InvalidRequest: a file is not what it is said to be, or the dataset takes none.
             Conflict: the batch id was used for other files.
         """
-        return self.create(params, self.examine(params), run)
+        try:
+            return self.create(params, self.examine(params), run)
+        except NotFound:
+            known = self._moved_aside(params)
+            if known is None:
+                raise
+        if known.status is BatchStatus.ACTIVE:
+            return known
+        found = params.model_copy(update={"files": tuple(file.path for file in known.files)})
+        return self.create(params, self.examine(found), run)
+
+    def _moved_aside(self, params: IngestParams) -> Batch | None:
+        """Find the batch of a request that was sent before, and whose files were moved since."""
+        if params.batch_id is None:
+            return None
+        try:
+            known = self._catalog.batch(params.batch_id)
+        except NotFound:
+            return None
+        were_moved = {file.path for file in known.files} != set(params.files)
+        return known if were_moved and known.request == params.model_dump(mode="json") else None
 
     def examine(self, params: IngestParams, known_form: bool = False) -> list[InputFile]:
         """Look at the files of a request, as `files.resolve`; the errors are those of `accept`, but for Conflict."""

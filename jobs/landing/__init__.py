@@ -1,0 +1,1 @@
+"""Files that arrive by themselves."""
