@@ -7,6 +7,7 @@ the same batch twice equals once. Nothing here knows the catalog: readers see th
 batch ACTIVE.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.definitions import DatasetKind
+from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.ingest.models import CheckPlan, CheckResult, IngestPlan, IngestResult, Refusal, TooManyRefused
 from jobs.ingest.parsing import parsed, too_many_refused
@@ -39,6 +41,11 @@ from jobs.lake.sql import checked_batch_id, literal
 from jobs.lake.store import Store
 from jobs.lake.tables import Table, Written, drop_batch, exists, read, replace_batch, replace_where
 from jobs.session.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+# A maintenance compacts a table once, so a second conflict is rare already.
+_MOST_COMPACTIONS = 3
 
 
 def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResult:
@@ -150,7 +157,7 @@ def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> t
     ensure(spark, table)
     events = _unseen(spark, plan, event_rows(placed, plan))
     ordered = events.sortWithinPartitions(FRAGMENT_KEY.name, "timestamp")
-    written = replace_where(spark, table, ordered, _own_run(plan), plan.commit, Fault.EVENTS)
+    written = _though_compacted(lambda: replace_where(spark, table, ordered, _own_run(plan), plan.commit, Fault.EVENTS))
     # Read back: the search for known events is not made again.
     own = read(spark, table.path).where((F.col(LEVEL) == RUN) & (F.col(PART) == plan.batch_id))
     fragments, links = _together(
@@ -158,6 +165,19 @@ def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> t
         lambda: _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name), Fault.LINKS),
     )
     return written.rows, {table.name: written} | fragments | links
+
+
+def _though_compacted(write: Callable[[], Written]) -> Written:
+    """Write again when a compaction came between: it moves rows that the search for known events reads.
+
+    Nobody else writes a batch's own partition, so no other conflict is hidden.
+    """
+    for _ in range(_MOST_COMPACTIONS):
+        try:
+            return write()
+        except Conflict as overtaken:
+            logger.info("%s", overtaken)
+    return write()
 
 
 def _unseen(spark: SparkSession, plan: IngestPlan, events: DataFrame) -> DataFrame:

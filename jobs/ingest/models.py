@@ -14,6 +14,7 @@ from jobs.catalog.definitions import BatchId, Dataset, DatasetId, Namespace
 from jobs.catalog.records import InputFile
 from jobs.errors import InvalidRequest
 from jobs.lake.commits import CommitInfo, Written
+from jobs.lake.store import Store
 from jobs.settings import IngestSettings, Sandbox
 
 
@@ -75,16 +76,26 @@ class BatchOrder(BaseModel):
     seq: int
 
 
-class IngestPlan(BaseModel):
-    """Everything that one attempt needs to know; nothing in it is looked up again."""
+class DatasetTables(BaseModel):
+    """A dataset, and where its tables are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: Dataset
-    namespaces: tuple[Namespace, ...] = ()
     store_root: str
     sandbox: Sandbox
     generation: int = Field(ge=0, description="Generation of the dataset's Profile tables")
+
+    @property
+    def store(self) -> Store:
+        """The sandbox of the store that the tables are in."""
+        return Store(self.store_root, self.sandbox)
+
+
+class IngestPlan(DatasetTables):
+    """Everything that one attempt needs to know; nothing in it is looked up again."""
+
+    namespaces: tuple[Namespace, ...] = ()
     in_profile: bool = Field(description="Whether its rows go to the Profile store")
     batch_id: BatchId
     seq: int = Field(description="Order of the batch in its dataset")

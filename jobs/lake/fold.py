@@ -1,11 +1,4 @@
-"""Fold runs into the base of a keyed table.
-
-One lazy plan from the current table to the same table, one `replaceWhere` that names its runs and buckets as literals.
-The source is never time travel, cached, checkpointed or collected data: a run that is dropped between planning and
-writing is then missing from the source too, or the commit conflicts; from a frozen source its rows would come back
-without an error. Two folds at once exclude each other: both replace the partition that remembers what was folded, and
-each checks in its own plan that this partition is still the one it was planned with.
-"""
+"""Fold runs into the base of a keyed table: see `jobs.lake.taking` for what makes it safe beside other writers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +6,18 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
-from jobs.errors import Conflict, StoreError
+from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo, Written
-from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, OP, PART, PUT, RUN, RUN_ID, SEQ, KeyedTable
-from jobs.lake.layout import Layout, is_base, is_run, load, look
+from jobs.lake.keyed_table import BASE, LEVEL, OP, PART, PUT, KeyedTable
+from jobs.lake.layout import Layout, is_run, load, look
 from jobs.lake.reduce import resolve
 from jobs.lake.runs import hash_of
-from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
-from jobs.lake.tables import replace_where
+from jobs.lake.sql import table_at
+from jobs.lake.taking import memory, source, take, with_all_columns
 
 # The number of buckets changes when the wanted one is this many times larger, or this many times smaller.
 _MORE_BUCKETS, _FEWER_BUCKETS = 2, 4
-_FOLDED_MEANWHILE = "folded by another meanwhile"
-# Another fold came between planning and writing, or a run got keys of other buckets: the next fold will do.
-_OVERTAKEN = (_FOLDED_MEANWHILE, "DELTA_REPLACE_WHERE_MISMATCH")
 
 
 class Fold(BaseModel):
@@ -105,6 +95,13 @@ def fold(
     return execute(spark, table, plan(spark, table, active, buckets), commit)
 
 
+def fold_when_due(
+    spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]], commit: CommitInfo
+) -> Fold | None:
+    """Fold a table if enough waits; None when not. Arguments and errors as of `fold`."""
+    return fold(spark, table, active, commit) if fold_due(spark, table, active) else None
+
+
 def plan(
     spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]], buckets: int | None = None
 ) -> FoldPlan:
@@ -124,19 +121,11 @@ def execute(spark: SparkSession, table: KeyedTable, planned: FoldPlan, commit: C
         return Fold(buckets=planned.buckets)
     frame = _folded(load(spark, table), table, planned)
     try:
-        written = replace_where(spark, table.table, frame, _predicate(planned), commit, Fault.FOLD)
+        written = take(spark, table.table, frame, planned.layout, planned.base_parts, commit, Fault.FOLD)
     except Conflict as lost:
         return Fold(buckets=planned.layout.buckets, conflict=str(lost))
-    except StoreError as refused:
-        if not any(sign in _causes(refused) for sign in _OVERTAKEN):
-            raise
-        return Fold(buckets=planned.layout.buckets, conflict=f"{table.name}: folded by another meanwhile; try again")
     runs = tuple(run.batch_id for run in planned.layout.pending)
     return Fold(runs=runs, buckets=planned.buckets, rewritten=planned.rewritten, written=written)
-
-
-def _causes(refused: StoreError) -> str:
-    return f"{refused} {refused.__cause__}"
 
 
 def _table_bytes(spark: SparkSession, table: KeyedTable) -> int:
@@ -163,39 +152,12 @@ def _bucket(table: KeyedTable, count: int) -> Column:
 
 def _folded(rows: DataFrame, table: KeyedTable, planned: FoldPlan) -> DataFrame:
     layout, count = planned.layout, planned.buckets
-    runs = rows.where(is_run([run.batch_id for run in layout.pending]))
-    source = runs.unionByName(rows.where(is_base() & F.col(PART).isin(list(planned.base_parts))))
     bucket = _bucket(table, count)
+    moved = source(rows, layout, planned.base_parts)
     # By bucket alone, so that one shuffle serves the windows by key too and a bucket is one file. Twice the buckets in
     # tasks, so that fewer of them share one.
-    placed = source.withColumn(PART, F.concat(F.lit(f"{count}-"), bucket)).repartition(count * 2, PART)
+    placed = moved.withColumn(PART, F.concat(F.lit(f"{count}-"), bucket)).repartition(count * 2, PART)
     base = resolve(placed, table, within=[PART]).withColumns({LEVEL: F.lit(BASE), OP: F.lit(PUT)})
-    # Which runs are folded is read with their rows: one that is dropped meanwhile must not be remembered as folded.
-    taken = runs.select(F.col(PART).alias(RUN_ID), SEQ).distinct()
-    as_planned = F.when(F.col(PART) == layout.memory, F.col(RUN_ID)).otherwise(F.raise_error(F.lit(_FOLDED_MEANWHILE)))
-    before = rows.where(F.col(LEVEL) == FOLDED).select(as_planned.alias(RUN_ID), SEQ)
-    watermark = max(layout.watermark, *(run.seq for run in layout.pending))
-    now = {LEVEL: F.lit(FOLDED), PART: F.lit(f"{watermark}-{layout.folds + 1}")}
-    memory = taken.unionByName(before).coalesce(1).withColumns(now)
-    together = _with_all_columns(base, table).unionByName(_with_all_columns(memory, table))
+    taken = memory(rows, layout, table.run_column)
+    together = with_all_columns(base, table.table).unionByName(with_all_columns(taken, table.table))
     return together.sortWithinPartitions(LEVEL, PART, *table.key_names)
-
-
-def _with_all_columns(rows: DataFrame, table: KeyedTable) -> DataFrame:
-    given = set(rows.columns)
-    return rows.select(
-        [
-            F.col(quoted(column.name)) if column.name in given else F.lit(None).cast(column.type).alias(column.name)
-            for column in table.table.columns
-        ]
-    )
-
-
-def _predicate(planned: FoldPlan) -> str:
-    runs = [run.batch_id for run in planned.layout.pending] + list(planned.layout.stale)
-    run_texts = ", ".join(literal(checked_batch_id(run)) for run in runs)
-    base_texts = ", ".join(map(literal, planned.base_parts))
-    return (
-        f"({LEVEL} = {literal(RUN)} AND {PART} IN ({run_texts})) "
-        f"OR ({LEVEL} = {literal(BASE)} AND {PART} IN ({base_texts})) OR {LEVEL} = {literal(FOLDED)}"
-    )

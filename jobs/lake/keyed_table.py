@@ -124,6 +124,11 @@ class KeyedTable(BaseModel):
         return [column.name for column in self.payload]
 
     @property
+    def run_column(self) -> str:
+        """Column that names a batch in the rows of level folded."""
+        return RUN_ID
+
+    @property
     def visible_names(self) -> list[str]:
         """Columns that a reader gets: key, payload, `_seq`, `_ord` and `_at` of the key's last row."""
         return [*self.key_names, *self.payload_names, SEQ, ORD, AT]

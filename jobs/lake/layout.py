@@ -1,19 +1,32 @@
-"""Which runs, buckets and folded runs a keyed table has, from Delta's log alone: no data file is opened."""
+"""Which runs, parts of the base and folded runs a table with levels has, from Delta's log: no data file is opened."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
-from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, PART, RUN, RUN_ID, SEQ, KeyedTable, Run
+from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, PART, RUN, SEQ, Run
 
 _PARTITION = re.compile(rf"/{LEVEL}=([a-z]+)/{PART}=([A-Za-z0-9_-]+)/[^/]+$")
 
 
+class Levelled(Protocol):
+    """A table with the partitions `_level` and `_part`: a keyed table, or one of events."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def run_column(self) -> str:
+        """Column that names a batch in the rows of level folded."""
+
+
 @dataclass(frozen=True)
 class Layout:
-    """The partitions of a keyed table at one moment, beside the runs that a caller says are ACTIVE.
+    """The partitions of a table with levels at one moment, beside the runs that a caller says are ACTIVE.
 
     Args:
         pending: ACTIVE runs that are not folded, by `_seq`.
@@ -45,7 +58,7 @@ class Layout:
         return int(self.base_parts[0].partition("-")[0]) if self.base_parts else 0
 
 
-def look(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]], with_base: bool = False) -> Layout:
+def look(spark: SparkSession, table: Levelled, active: Sequence[tuple[str, int]], with_base: bool = False) -> Layout:
     """Read the layout of a table.
 
     Args:
@@ -70,13 +83,13 @@ def look(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int
     )
 
 
-def folded_runs(spark: SparkSession, table: KeyedTable) -> set[Run]:
+def folded_runs(spark: SparkSession, table: Levelled) -> set[Run]:
     """Return every run that is in the base; one row per batch ever folded."""
-    rows = load(spark, table).where(F.col(LEVEL) == FOLDED).select(RUN_ID, SEQ).collect()
+    rows = load(spark, table).where(F.col(LEVEL) == FOLDED).select(table.run_column, SEQ).collect()
     return {Run(row[0], row[1]) for row in rows}
 
 
-def load(spark: SparkSession, table: KeyedTable) -> DataFrame:
+def load(spark: SparkSession, table: Levelled) -> DataFrame:
     """All rows of the Delta table, as they are when the frame is executed."""
     return spark.read.format("delta").load(table.path)
 

@@ -1,31 +1,31 @@
 """Events of a batch: kept once per `_id` of the dataset, and summed up per primary identity.
 
 events/<dataset> has two levels, like a keyed table: `run`, the events of one batch, and `base`, the compacted ones of
-one month. A batch's events are those whose `_id` no ACTIVE batch has, and of those the first of each `_id` in the
-batch: what was applied first wins.
+one month or day (`jobs.lake.compaction`). A batch's events are those whose `_id` no ACTIVE batch has, and of those the
+first of each `_id` in the batch: what was applied first wins.
 """
 
 from collections.abc import Sequence
 
 from pyspark.sql import Column as SparkColumn, DataFrame, Window, functions as F
 
-from jobs.ingest.models import BatchOrder, IngestPlan
+from jobs.ingest.models import BatchOrder, DatasetTables, IngestPlan
 from jobs.ingest.transforms.identities import FIT, IDENTITY
 from jobs.ingest.transforms.landing import ORDER_COLUMNS
 from jobs.ingest.transforms.leaves import leaves_of
 from jobs.ingest.transforms.numbering import ORD
 from jobs.ingest.transforms.records import FRAGMENT_KEY
 from jobs.ingest.transforms.values import leaf_type
-from jobs.lake.keyed_table import BASE, LEVEL, PART, RUN, Combine, KeyedTable, Mode
-from jobs.lake.store import Store
+from jobs.lake.compaction import EventLog, is_of
+from jobs.lake.keyed_table import LEVEL, PART, RUN, Combine, KeyedTable, Mode
 from jobs.lake.tables import BATCH, Column, Table
 
 ID_HASH = "_id_hash"
 
 
-def events_table(plan: IngestPlan) -> Table:
+def events_table(tables: DatasetTables) -> Table:
     """Define events/<dataset>. Grain: one row per event of the dataset, by `_id`."""
-    dataset = plan.dataset
+    dataset = tables.dataset
     leaves = leaves_of(dataset)
     columns = (
         FRAGMENT_KEY,
@@ -39,13 +39,18 @@ def events_table(plan: IngestPlan) -> Table:
         Column(name=PART, type="string", comment="Batch id of a run; month of the events' timestamps of base"),
     )
     return Table(
-        path=Store(plan.store_root, plan.sandbox).generation_path("events", dataset.id, plan.generation),
+        path=tables.store.generation_path("events", dataset.id, tables.generation),
         name=f"events/{dataset.id}",
         comment=f"Events of dataset {dataset.id}, once per _id. Only batches that the catalog calls ACTIVE count.",
         columns=columns,
         partitioned_by=(LEVEL, PART),
         personal=frozenset({FRAGMENT_KEY.name, ID_HASH, *(leaf.name for leaf in leaves)}),
     )
+
+
+def event_log(tables: DatasetTables) -> EventLog:
+    """Define how events/<dataset> is compacted."""
+    return EventLog(table=events_table(tables), time="timestamp", key=FRAGMENT_KEY.name)
 
 
 def event_rows(placed: DataFrame, plan: IngestPlan) -> DataFrame:
@@ -66,9 +71,8 @@ def event_rows(placed: DataFrame, plan: IngestPlan) -> DataFrame:
 
 
 def is_active(batches: Sequence[BatchOrder]) -> SparkColumn:
-    """Tell whether a row of events/<dataset> is of one of these batches; base holds none but ACTIVE ones."""
-    runs = (F.col(LEVEL) == RUN) & F.col(PART).isin([batch.batch_id for batch in batches])
-    return (F.col(LEVEL) == BASE) | runs
+    """Tell whether a row of events/<dataset> is of one of these batches, compacted or not."""
+    return is_of([batch.batch_id for batch in batches])
 
 
 def seen_hashes(events: DataFrame, known: DataFrame) -> DataFrame:
@@ -82,7 +86,7 @@ def unseen(events: DataFrame, known: DataFrame, hashes: DataFrame) -> DataFrame:
     return events.join(seen, "_id", how="left_anti")
 
 
-def event_fragments(plan: IngestPlan) -> KeyedTable:
+def event_fragments(tables: DatasetTables) -> KeyedTable:
     """Define fragments/<dataset> of an event dataset: what the events of each primary identity sum up to."""
     payload = {
         Column(name="events", type="long", comment="Number of events"): Combine.SUM,
@@ -91,9 +95,9 @@ def event_fragments(plan: IngestPlan) -> KeyedTable:
         Column(name="days", type="map<string,long>", comment="Number of events by UTC day, YYYY-MM-DD"): Combine.SUM,
     }
     return KeyedTable(
-        path=Store(plan.store_root, plan.sandbox).generation_path("fragments", plan.dataset.id, plan.generation),
-        name=f"fragments/{plan.dataset.id}",
-        comment=f"What the events of dataset {plan.dataset.id} of each primary identity sum up to.",
+        path=tables.store.generation_path("fragments", tables.dataset.id, tables.generation),
+        name=f"fragments/{tables.dataset.id}",
+        comment=f"What the events of dataset {tables.dataset.id} of each primary identity sum up to.",
         key=(FRAGMENT_KEY,),
         payload=tuple(payload),
         mode=Mode.COMBINE,

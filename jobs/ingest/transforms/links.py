@@ -1,33 +1,36 @@
-"""Identities that a row names together: they are the same person's.
+"""Identities that the rows of a batch name: each of them stands here, so that the graph is a function of links alone.
 
 A row links its first identity of a linking namespace, which is the primary one if that links, with every other one of a
-linking namespace. Namespaces of type Non_people and Partner never link.
+linking namespace: they are the same person's. Namespaces of type Non_people and Partner never link. A primary identity
+that its row links with nothing stands by itself, with `linked` null: a person whom nothing else is known of yet.
 """
 
-from pyspark.sql import DataFrame, functions as F
+from pyspark.sql import Column as SparkColumn, DataFrame, functions as F
 
-from jobs.ingest.models import IngestPlan
+from jobs.ingest.models import DatasetTables, IngestPlan
 from jobs.ingest.transforms.identities import identities, may_have_several
 from jobs.ingest.transforms.landing import ORDER_COLUMNS
 from jobs.ingest.transforms.numbering import ORD
-from jobs.lake.store import Store
 from jobs.lake.tables import BATCH, Column, Table
 
 LAST_ORD = "_last_ord"
+_PRIMARY, _NAMES = "@primary", "@names"
 
 
-def links_table(plan: IngestPlan) -> Table:
-    """Define links/<dataset>. Grain: one row per batch and pair of identities that it links."""
+def links_table(tables: DatasetTables) -> Table:
+    """Define links/<dataset>. Grain: one row per batch and pair of identities that it links, or identity by itself."""
     return Table(
-        path=Store(plan.store_root, plan.sandbox).path("links", plan.dataset.id),
-        name=f"links/{plan.dataset.id}",
-        comment=f"Identities that rows of dataset {plan.dataset.id} name together, by batch.",
+        path=tables.store.path("links", tables.dataset.id),
+        name=f"links/{tables.dataset.id}",
+        comment=f"Identities that rows of dataset {tables.dataset.id} name together, by batch.",
         columns=(
             Column(
                 name="identity", type="string", comment="First linking identity of the row; the primary one if it links"
             ),
-            Column(name="linked", type="string", comment="Another identity of the row"),
-            Column(name=LAST_ORD, type="long", comment="Order of the last row of the batch with this pair"),
+            Column(
+                name="linked", type="string", comment="Another identity of the row; null: the row links it with none"
+            ),
+            Column(name=LAST_ORD, type="long", comment="Order of the last row of the batch that says this"),
             *(column for column in ORDER_COLUMNS if column.name in (BATCH, "_seq", ORD, "_at")),
         ),
         personal=frozenset({"identity", "linked"}),
@@ -44,14 +47,16 @@ def link_rows(rows: DataFrame, plan: IngestPlan, primary: str) -> DataFrame:
     """
     linking = [space.code for space in plan.namespaces if space.type.links]
     found = identities(plan.dataset, plan.namespaces, F.col(primary))
-    names = rows.where(may_have_several(plan.dataset)).select(
-        F.filter(found, lambda identity: F.substring_index(identity, ":", 1).isin(linking)).alias("names"), ORD
-    )
-    pairs = names.where(F.size("names") > 1).select(
-        F.col("names")[0].alias("identity"),
-        F.explode(F.slice("names", 2, F.size("names") - 1)).alias("linked"),
+    named = rows.select(
+        F.col(primary).alias(_PRIMARY),
+        # Most rows have one identity, and to list those of a row takes most of the time.
+        F.when(
+            may_have_several(plan.dataset),
+            F.filter(found, lambda identity: F.substring_index(identity, ":", 1).isin(linking)),
+        ).alias(_NAMES),
         ORD,
     )
+    pairs = named.select(F.explode(_said()).alias("said"), ORD).select("said.identity", "said.linked", ORD)
     once = pairs.groupBy("identity", "linked").agg(F.min(ORD).alias(ORD), F.max(ORD).alias(LAST_ORD))
     return once.select(
         "identity",
@@ -62,3 +67,19 @@ def link_rows(rows: DataFrame, plan: IngestPlan, primary: str) -> DataFrame:
         ORD,
         F.lit(plan.at).cast("timestamp").alias("_at"),
     )
+
+
+def _said() -> SparkColumn:
+    """Return what a row says: array of struct identity, linked."""
+    primary, names, first = F.col(_PRIMARY), F.col(_NAMES), F.get(F.col(_NAMES), F.lit(0))
+    alone = F.array(_pair(primary, F.lit(None)))
+    star = F.transform(F.slice(names, 2, F.size(names) - 1), lambda other: _pair(first, other))
+    return (
+        F.when(F.coalesce(F.size(names), F.lit(0)) < 2, alone)
+        .when(first == primary, star)
+        .otherwise(F.concat(alone, star))
+    )
+
+
+def _pair(identity: SparkColumn, linked: SparkColumn) -> SparkColumn:
+    return F.struct(identity.alias("identity"), linked.cast("string").alias("linked"))

@@ -2,28 +2,26 @@
 
 from pyspark.sql import Column as SparkColumn, DataFrame, Window, functions as F
 
-from jobs.ingest.models import IngestPlan
+from jobs.ingest.models import DatasetTables, IngestPlan
 from jobs.ingest.transforms.identities import FIT, IDENTITY
 from jobs.ingest.transforms.leaves import UNSET, leaves_of
 from jobs.ingest.transforms.numbering import ORD
 from jobs.ingest.transforms.values import leaf_type
 from jobs.lake.keyed_table import OP, RESET, KeyedTable, Mode
-from jobs.lake.store import Store
 from jobs.lake.tables import Column
 
 FRAGMENT_KEY = Column(name="_identity", type="string", comment="Primary identity, <namespace>:<value>")
 
 
-def record_fragments(plan: IngestPlan) -> KeyedTable:
+def record_fragments(tables: DatasetTables) -> KeyedTable:
     """Define fragments/<dataset> of a record dataset: the record of each primary identity.
 
     Without upsert the last record replaces the ones before; with upsert each leaf has its last given value. Which of
     the two is said by each row, as a reset or a put, so that a dataset may change from one to the other.
     """
-    dataset = plan.dataset
-    store = Store(plan.store_root, plan.sandbox)
+    dataset = tables.dataset
     return KeyedTable(
-        path=store.generation_path("fragments", dataset.id, plan.generation),
+        path=tables.store.generation_path("fragments", dataset.id, tables.generation),
         name=f"fragments/{dataset.id}",
         comment=f"What dataset {dataset.id} says about each primary identity.",
         key=(FRAGMENT_KEY,),
