@@ -282,6 +282,14 @@ def test_links_lead_from_the_primary_identity_to_the_others(story: Story) -> Non
     assert story.links["loyalty"] == set()
 
 
+def test_an_identity_that_its_row_links_with_none_stands_by_itself(story: Story) -> None:
+    assert {("ECID:k2", None), ("ECID:k3", None)} <= story.workshop.named("web")
+    assert ("ECID:k1", None) not in story.workshop.named("crm")
+    assert ("Email:z@x.io", None) in story.workshop.named("loyalty")
+    # Its own namespace links with nothing, while the other two of its row are the same person's.
+    assert ("ShopID:s", None) in story.workshop.named("people")
+
+
 def test_the_primary_identity_of_a_dataset_without_one_comes_from_identity_map(story: Story) -> None:
     assert set(story.fragments["people"]) == {"CRMID:c7", "Email:only@x.io", "ShopID:s"}
     assert story.links["people"] == {("CRMID:c7", "ECID:k7")}

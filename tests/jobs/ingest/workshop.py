@@ -174,6 +174,11 @@ class Workshop:
         )
 
     def links(self, dataset: str) -> set[tuple[str, str]]:
+        """The pairs of identities that rows of a dataset link."""
+        return {(one, other) for one, other in self.named(dataset) if other is not None}
+
+    def named(self, dataset: str) -> set[tuple[str, str | None]]:
+        """Everything that rows of a dataset say of identities: pairs, and those that stand by themselves."""
         return {(row[0], row[1]) for row in self.table("links", dataset).select("identity", "linked").collect()}
 
     def quarantine(self, dataset: str, *columns: str) -> list[tuple[Any, ...]]:
