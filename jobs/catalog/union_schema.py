@@ -5,6 +5,8 @@ dataset and holds leaves in another, is refused when the second dataset is appli
 with a union each.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from jobs.catalog.dataset_fields import DatasetField, Path
 from jobs.catalog.definitions import Dataset, DatasetKind
+from jobs.catalog.policies import PolicyBody
 
 IDENTITY_MAP = "identityMap"
 # Where the guide keeps the instant at which a source last changed a record.
@@ -75,6 +78,18 @@ class UnionSchema(BaseModel):
         mapped = UnionLeaf(name=IDENTITY_MAP, type=IDENTITY_MAP, comment="Identities as ingested", datasets=ids)
         instants = {d.id: path for d in records if (path := last_updated_path(d))} if custom_timestamps else {}
         return cls(leaves=(*leaves, mapped), datasets=ids, instants=instants, namespaces=tuple(namespaces))
+
+    def fingerprint(self, policy: PolicyBody) -> str:
+        """Return a short text that changes when profiles must be merged anew, though no fragment did.
+
+        New leaves do not change it: no fragment has them yet.
+        """
+        says = [
+            policy.identity_graph.type,
+            *policy.attribute_merge.same_as,
+            json.dumps(dict(self.instants), sort_keys=True),
+        ]
+        return hashlib.sha256("\n".join(says).encode()).hexdigest()[:16]
 
     @property
     def names(self) -> list[str]:

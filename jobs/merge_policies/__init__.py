@@ -1,0 +1,1 @@
+"""Merge policies: which fragments make a profile, and whose value wins."""

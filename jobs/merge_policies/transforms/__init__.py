@@ -1,0 +1,1 @@
+"""Fragments to merged attributes, and to where each value came from."""
