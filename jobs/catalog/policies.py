@@ -120,6 +120,11 @@ class MergePolicy(PolicyBody):
         return cls.model_validate({**said, **record, "updateEpoch": int(at.timestamp())})
 
     @property
+    def makes_profiles(self) -> bool:
+        """Whether it is for profiles of people, and so has a view."""
+        return self.schema_.name == PROFILE_CLASS
+
+    @property
     def body(self) -> PolicyBody:
         """What a caller said of it."""
         return PolicyBody.model_validate(self.model_dump(include=set(PolicyBody.model_fields)))

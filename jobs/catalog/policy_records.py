@@ -14,7 +14,6 @@ from jobs.catalog.definitions import DatasetKind
 from jobs.catalog.policies import (
     DEFAULT_ID,
     MAX_POLICIES,
-    PROFILE_CLASS,
     SHIPPED,
     MergePolicy,
     PolicyBody,
@@ -149,7 +148,7 @@ def _apply(scope: Scope, body: PolicyBody, run: str) -> Change:
 def ensure_default(scope: Scope, run: str) -> None:
     """Give a sandbox the policy that is shipped, unless it has a default already."""
     known = policies(scope)
-    if not any(one.default and one.schema_.name == PROFILE_CLASS for one in known):
+    if not any(one.default and one.makes_profiles for one in known):
         _create(scope, SHIPPED, DEFAULT_ID, known, run)
 
 
