@@ -54,6 +54,11 @@ class Fault(StrEnum):
     FAIL_BATCH = "fail_batch"
     MERGE_POLICY = "merge_policy"
     RELOCATE_FILES = "relocate_files"
+    BEGIN_REMOVAL = "begin_removal"
+    END_REMOVAL = "end_removal"
+    CREATE_MAINTENANCE = "create_maintenance"
+    BEGIN_MAINTENANCE = "begin_maintenance"
+    END_MAINTENANCE = "end_maintenance"
     # Landing folders: renames
     TAKE_MARKER = "take_marker"
     TAKE_FILE = "take_file"

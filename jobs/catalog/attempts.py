@@ -56,6 +56,38 @@ def begin(scope: Scope, batch_id: str, attempt: Attempt, takes_over: str | None)
     return as_batch(scope.batch(batch_id))
 
 
+def begin_removal(scope: Scope, batch_id: str, attempt: Attempt, takes_over: str | None) -> Batch:
+    """Hold the dataset of a FAILED batch, which stays FAILED, while what is left of its rows is removed.
+
+    A rerun of the batch finds the removal as a former attempt and ends it first; another batch waits.
+
+    Raises:
+        NotFound: no such batch.
+        Conflict: the batch is not FAILED.
+        DatasetBusy: an attempt at a batch holds the dataset, or may be taken up again.
+        StaleAttempt: a former removal holds it and is not the one in `takes_over`.
+    """
+    dataset = scope.dataset(scope.batch(batch_id).dataset_id, lock=True)
+    row = scope.batch(batch_id)
+    if row.status != BatchStatus.FAILED:
+        raise Conflict(f"batch {batch_id!r} is {row.status}; only what is left of a FAILED one is removed")
+    lease = _lease_of(scope, dataset.id)
+    if lease is not None and lease.attempt != attempt.id:
+        if lease.expires_at > scope.now or scope.batch(lease.batch_id).status == BatchStatus.PROCESSING:
+            raise DatasetBusy(as_lease(lease))
+        if lease.attempt != takes_over:
+            raise StaleAttempt(as_lease(lease))
+    _write_lease(scope, lease, dataset.id, batch_id, attempt)
+    note = f"attempt {attempt.id} removes what is left of its rows"
+    scope.record("batch", batch_id, BatchStatus.FAILED, BatchStatus.FAILED, attempt.run, note)
+    return as_batch(row)
+
+
+def end_removal(scope: Scope, attempt: Attempt) -> None:
+    """Release the dataset after a removal; Conflict when the attempt does not hold it any more."""
+    scope.session.delete(_held(scope, attempt))
+
+
 def renew(scope: Scope, attempt: Attempt) -> Lease:
     """Let the lease run for another span from now.
 
@@ -157,7 +189,8 @@ def _refuse_unless_taken_over(scope: Scope, lease: LeaseRow, batch_id: str, take
 
 def _give_up(scope: Scope, lease: LeaseRow, batch_id: str, attempt: Attempt) -> None:
     """Make the batch of an expired lease FAILED when another batch takes its dataset."""
-    if lease.batch_id == batch_id:
+    # It is FAILED already when the lease was held to remove its rows.
+    if lease.batch_id == batch_id or scope.batch(lease.batch_id).status == BatchStatus.FAILED:
         return
     reason = f"attempt {lease.attempt} stopped renewing its lease, and batch {batch_id} took the dataset over"
     _move(scope, scope.batch(lease.batch_id), BatchStatus.PROCESSING, BatchStatus.FAILED, reason=reason)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from jobs.catalog import applying, attempts, batches, registry
 from jobs.catalog.definitions import Definitions, Namespace
+from jobs.catalog.maintenance_methods import MaintenanceCatalog
 from jobs.catalog.policy_methods import PolicyCatalog
 from jobs.catalog.records import (
     ApplyReport,
@@ -32,7 +33,7 @@ from jobs.errors import InvalidRequest
 from jobs.faults import Fault
 
 
-class Catalog(PolicyCatalog):
+class Catalog(PolicyCatalog, MaintenanceCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
 
     def apply(
@@ -204,7 +205,7 @@ class Catalog(PolicyCatalog):
             return batches.relocate(scope, batch_id, paths, run)
 
     def history(self, kind: str, record_id: str) -> list[Event]:
-        """List every change of a record, the oldest first; kind is namespace, dataset or batch."""
+        """List every change of a record, the oldest first; kind is namespace, dataset, batch or maintenance."""
         with self._reading() as scope:
             wanted = select(EventRow).where(
                 EventRow.sandbox == self.sandbox, EventRow.kind == kind, EventRow.record_id == record_id

@@ -233,6 +233,36 @@ class MergePolicyVersionRow(Base):
     updated_at: Mapped[datetime]
 
 
+class MaintenanceRow(Base):
+    """One maintenance. At most one of a sandbox is RUNNING."""
+
+    __tablename__ = "maintenances"
+    __table_args__ = (
+        CheckConstraint("status IN ('NEW', 'RUNNING', 'DONE', 'FAILED')", name="status"),
+        Index(
+            "uq_maintenances_running",
+            "sandbox",
+            unique=True,
+            sqlite_where=text("status = 'RUNNING'"),
+            postgresql_where=text("status = 'RUNNING'"),
+        ),
+    )
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    status: Mapped[str] = mapped_column(String(20))
+    request: Mapped[dict[str, Any]]
+    run: Mapped[str] = mapped_column(Text)
+    attempt: Mapped[str | None] = mapped_column(String(255))
+    session_id: Mapped[str] = mapped_column(Text)
+    engine: Mapped[str] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    reason: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
 class EventRow(Base):
     """One change of one record, written in the transaction of the change."""
 
