@@ -6,7 +6,7 @@ the API hands over. It has no schedule of its own.
 **What it does.** `accept_batch` checks the request and the files and writes the batch's record; `ingest_batch` parses
 the files once, lands the accepted rows in `lake/<dataset>` and the refused ones, each with its reason, in
 `quarantine/<dataset>`, and takes the rows of a Profile-enabled dataset to the Profile store; `record_outcome` closes
-the record whatever happened and writes the note that the grid shows.
+the record whatever happened, writes the note that the grid shows, and puts aside a file that came by a landing folder.
 
 **Running it again is safe.** A batch that is active already answers with its stored result and writes nothing. Retry
 and clear replace what the former attempt wrote. The same batch id with other files is refused.
@@ -20,6 +20,7 @@ one dataset run one after the other; a run that waits holds no worker.
 from datetime import timedelta
 
 from airflow.sdk import DAG
+from profile_alerts import Alerts
 from profile_tasks import (
     DEFAULT_ARGS,
     PROFILE_STORE,
@@ -55,6 +56,7 @@ with DAG(
     # A task that runs out of time cleans up; a run that does, e.g. waiting for its dataset, is only stopped.
     dagrun_timeout=2 * timeout,
     is_paused_upon_creation=False,
+    on_failure_callback=Alerts(),
 ):
     batch_id = accept_record.override(task_id="accept_batch")("ingest", IngestParams.__name__)
     ingested = SparkJobOperator(
@@ -64,5 +66,5 @@ with DAG(
         outlets=[PROFILE_STORE],
         doc_md="Parse the files once, refuse what breaks a rule, write the batch's partitions, make the batch ACTIVE.",
     )
-    outcome = close_record.override(task_id="record_outcome")("ingest", batch_id).as_teardown()
+    outcome = close_record.override(task_id="record_outcome")("ingest", batch_id, then="landing").as_teardown()
     batch_id >> ingested >> outcome

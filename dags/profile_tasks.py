@@ -1,7 +1,8 @@
 """What the DAG files share: forms made from models, defaults, and the three tasks in the life of a record.
 
-The only helper module beside the DAG files; it is named in .airflowignore. At the top it imports neither pyspark nor a
-service, because Airflow reads the DAG files again and again; the tasks import what they need when they run.
+Beside the DAG files there are two such modules, this one and `profile_alerts`; both are named in .airflowignore. At the
+top they import neither pyspark nor a service, because Airflow reads the DAG files again and again; the tasks import
+what they need when they run.
 """
 
 import logging
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import (
     Asset,
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from jobs.session.engines import Engine
 
 logger = logging.getLogger(__name__)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 PROFILE_STORE = Asset("profile_store", uri="tessera://profile-store", group="tessera")
 
 # The only tags, so that the list of DAGs can be filtered by them.
 TAG_PROFILE_STORE = "profile-store"
 TAG_BY_HAND = "by-hand"
+TAG_SCHEDULED = "scheduled"
 
 SPARK_CONNECTION = "spark_default"
 # This Airflow's REST API and a user of it, for the notes of runs. Without it the settings `airflow` say who.
@@ -126,8 +129,8 @@ def settings_for(sandbox: str | None = None) -> Settings:
 def accept_record(feature: str, model: str) -> str:
     """Check the request and the engine, and write the request's record; returns the record's id."""
     context = get_current_context()
-    with _said_to_people(context):
-        params = _checked(getattr(import_module(f"jobs.{feature}.models"), model), context["params"])
+    with said_to_people(context):
+        params = checked(getattr(import_module(f"jobs.{feature}.models"), model), context["params"])
         # Said here already, before there is a record that nothing can run.
         spark_engine()
         with _catalog(context) as (catalog, settings):
@@ -162,12 +165,12 @@ class SparkJobOperator(BaseOperator):
         from jobs.catalog.records import DatasetBusy
 
         service = _service(self.feature)
-        with _said_to_people(context), _catalog(context) as (catalog, settings):
+        with said_to_people(context), _catalog(context) as (catalog, settings):
             try:
                 record = service.run(catalog, settings, spark_engine(), self.record_id, run_name(context))
             except DatasetBusy as busy:
                 logger.info("%s", busy)
-                _note(context, f"waiting: {busy}")
+                write_note(context, f"waiting: {busy}")
                 again = datetime.now(UTC) + timedelta(seconds=settings.dags.lease_poll_seconds)
                 raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow's
         logger.info("%s", service.summary(record))
@@ -178,7 +181,7 @@ class SparkJobOperator(BaseOperator):
 
 
 @task(show_return_value_in_logs=False)
-def close_record(feature: str, record_id: Any) -> str | None:
+def close_record(feature: str, record_id: Any, then: str = "") -> str | None:
     """Close the record whatever happened before, and write the run's note; returns the note.
 
     A request that was refused has no record, and its note says why already.
@@ -186,15 +189,18 @@ def close_record(feature: str, record_id: Any) -> str | None:
     Args:
         feature: the room of `jobs` whose service knows the record.
         record_id: the id, or None; in a DAG file what `accept_record` will return.
+        then: a room whose service has something to settle when a record has ended.
     """
     if record_id is None:
         logger.info("nothing was accepted, so there is nothing to close")
         return None
     context = get_current_context()
-    with _said_to_people(context), _catalog(context) as (catalog, settings):
+    with said_to_people(context), _catalog(context) as (catalog, settings):
         note: str = _service(feature).close(catalog, settings, record_id, run_name(context))
+        if then:
+            _service(then).settle(catalog, settings, record_id, run_name(context))
     logger.info("%s", note)
-    _note(context, note)
+    write_note(context, note)
     return note
 
 
@@ -262,8 +268,12 @@ def _catalog(context: Context) -> "Iterator[tuple[Catalog, Settings]]":
         yield catalog, settings
 
 
-def _checked(model: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel:
-    """Make the request of what a form sent: empty fields are left out, and the empty lines of a list."""
+def checked(model: type[_Model], fields: Mapping[str, Any]) -> _Model:
+    """Make the request of what a form sent: empty fields are left out, and the empty lines of a list.
+
+    Raises:
+        InvalidRequest: a field breaks its rule, or there is none of that name.
+    """
     from jobs.catalog.explaining import explained
 
     given = {
@@ -278,7 +288,7 @@ def _checked(model: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel:
 
 
 @contextmanager
-def _said_to_people(context: Context) -> Iterator[None]:
+def said_to_people(context: Context) -> Iterator[None]:
     """End a task with the one line that the platform's error says, in the log and beside the run.
 
     Only what a retry may mend is retried; of that the log shows the traceback too.
@@ -286,15 +296,15 @@ def _said_to_people(context: Context) -> Iterator[None]:
     try:
         yield
     except StoreError as away:
-        _note(context, str(away))
+        write_note(context, str(away))
         raise
     except TesseraError as refused:
-        _note(context, str(refused))
+        write_note(context, str(refused))
         logger.error("%s", refused)
         raise Refused(refused.exit_code) from None
 
 
-def _note(context: Context, note: str) -> None:
+def write_note(context: Context, note: str) -> None:
     """Put the note beside the run in the grid; without it the run is as good."""
     try:
         with dag_runs() as runs:

@@ -5,6 +5,7 @@ A run's id is chosen here, so that asking twice for the same thing gives one run
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 import httpx
@@ -14,6 +15,10 @@ from jobs.settings import Settings
 
 FINAL_STATES = frozenset({"success", "failed"})
 _POLL_SECONDS = 1.0
+# What is still late is told again after a day.
+_AGAIN = timedelta(days=1)
+# Airflow refuses a longer one.
+_NOTE_CHARACTERS = 1000
 
 
 class DagRuns:
@@ -66,6 +71,18 @@ class DagRuns:
         """Return one run as Airflow describes it."""
         return self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
 
+    def newest(self, dag_id: str, limit: int, state: str = "") -> list[dict[str, Any]]:
+        """List the runs of a DAG that began last, the last one first; with `state` those that are in it."""
+        return self._listed(dag_id, f"order_by=-start_date&limit={limit}" + (f"&state={state}" if state else ""))
+
+    def oldest(self, dag_id: str) -> dict[str, Any]:
+        """Return the run of a DAG that began first; there is one."""
+        return self._listed(dag_id, "order_by=start_date&limit=1&state=success&state=failed&state=running")[0]
+
+    def _listed(self, dag_id: str, query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns?{query}")["dag_runs"]
+        return found
+
     def wait(self, dag_id: str, run_id: str, seen: Callable[[str], None] | None = None) -> dict[str, Any]:
         """Wait until a run ends; `seen` is told every state it passes through."""
         last = None
@@ -78,7 +95,8 @@ class DagRuns:
 
     def set_note(self, dag_id: str, run_id: str, note: str) -> None:
         """Put a line beside the run, where people look at the grid."""
-        self._send("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"note": note})
+        shown = note if len(note) <= _NOTE_CHARACTERS else f"{note[: _NOTE_CHARACTERS - 1]}…"
+        self._send("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"note": shown})
 
     def cancel(self, dag_id: str, run_id: str) -> None:
         """Mark a run as failed: its tasks are stopped, its teardown still runs."""
@@ -119,3 +137,25 @@ def run_to_the_end(runs: DagRuns, dag_id: str, name: str, conf: dict[str, Any]) 
         if is_new or run["state"] == "success":
             return run
         attempt += 1
+
+
+def became_late(
+    fresh_from: datetime, allowed: timedelta, looked_at: datetime | None, now: datetime, again: timedelta = _AGAIN
+) -> bool:
+    """Tell whether something became late since the last look, or has been late for another span of `again` since.
+
+    So every look says what happened since the one before, nothing is told twice, and nothing need be kept.
+
+    Args:
+        fresh_from: when it was fresh for the last time.
+        allowed: how long it stays so.
+        looked_at: when somebody looked before; None: never.
+        now: when somebody looks.
+        again: after how long it is told again.
+    """
+
+    def spans(at: datetime) -> int:
+        late = at - fresh_from - allowed
+        return -1 if late < timedelta() else late // again
+
+    return spans(now) > (-1 if looked_at is None else spans(looked_at))

@@ -101,6 +101,12 @@ class IngestSettings(_Section):
     ecid_check: bool
 
 
+class ProfileSettings(_Section):
+    """How profiles are made."""
+
+    custom_timestamps: bool
+
+
 class DagSettings(_Section):
     """Bounds of the DAGs."""
 
@@ -127,6 +133,13 @@ class LandingSettings(_Section):
     timeout_minutes: float = Field(gt=0)
 
 
+class AlertSettings(_Section):
+    """Who is told of what does not go well, and when."""
+
+    freshness_hours: dict[str, Annotated[float, Field(ge=0)]]
+    timeout_seconds: float = Field(gt=0, le=30)
+
+
 class Settings(BaseSettings):
     """All settings of one process; frozen."""
 
@@ -145,8 +158,10 @@ class Settings(BaseSettings):
     catalog: CatalogSettings
     engine: EngineSettings
     ingest: IngestSettings
+    profiles: ProfileSettings
     dags: DagSettings
     landing: LandingSettings
+    alerts: AlertSettings
 
     @classmethod
     def settings_customise_sources(

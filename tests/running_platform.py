@@ -57,6 +57,8 @@ class RunningPlatform:
             "TESSERA_HOME": str(self.home),
             "TESSERA_PORT": str(self.port),
             "TESSERA_ENGINE__MEMORY": "1g",
+            # Only the tests look into the landing folders, and when they are ready for it.
+            "TESSERA_LANDING__SCHEDULE": "",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
         }
 

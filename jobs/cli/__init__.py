@@ -16,6 +16,7 @@ from jobs.cli.definitions import apply
 from jobs.cli.ingest import ingest
 from jobs.cli.quarantine import quarantine
 from jobs.cli.replay import replay
+from jobs.cli.scan import scan
 from jobs.cli.status import status
 from jobs.cli.tables import tables
 from jobs.errors import TesseraError
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (apply, ingest, replay, status, datasets, batches, batch, quarantine, tables):
+for command in (apply, ingest, scan, replay, status, datasets, batches, batch, quarantine, tables):
     app.command()(command)
 
 

@@ -78,14 +78,14 @@ def ingest(
     output.answer(done, outcome(done), as_json)
 
 
-def run_here(catalog: Catalog, settings: Settings, accepted: Batch) -> Batch:
+def run_here(catalog: Catalog, settings: Settings, accepted: Batch, run: str = "cli") -> Batch:
     """Run an accepted batch in this process, and wait while another one of its dataset runs."""
     # Loaded here: the other commands do without Spark and its seconds.
     from jobs.ingest.service.running import run_batch
     from jobs.session.progress import progress_for_terminal
 
     engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
-    return run_batch(catalog, settings, engine, accepted.id, "cli", progress_for_terminal(), wait)
+    return run_batch(catalog, settings, engine, accepted.id, run, progress_for_terminal(), wait)
 
 
 def _take_from_lake(settings: Settings, dataset: str, batch_id: str | None, at: datetime | None, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +13,7 @@ from jobs.ingest.models import IngestParams
 from jobs.settings import Sandbox
 
 _NAMED = 5
+_KEPT = 500
 _SHOWN_CHARACTERS = 80
 
 
@@ -78,6 +80,20 @@ class ScanResult(BaseModel):
         """Say it in one line."""
         counted = ", ".join(f"{number} {outcome}" for outcome, number in self.counts.items())
         return counted or f"nothing in {shown(self.folder, 200)}"
+
+    @property
+    def note(self) -> str:
+        """Say it beside the run: the counts, and what a person may have to mend."""
+        troubling = (Outcome.STUCK, Outcome.FAILED, Outcome.IGNORED, Outcome.DUPLICATE)
+        return "\n".join([self.summary, *(f"{of}: {_names(self.of(of), 3)}" for of in troubling if self.of(of))])
+
+    def document(self, most: int = _KEPT) -> dict[str, Any]:
+        """Return the JSON document that is kept with the run; of very many files it names the first ones."""
+        return {
+            "folder": shown(self.folder, 400),
+            "counts": self.counts,
+            "found": [found.model_dump(mode="json") for found in self.found[:most]],
+        }
 
     def lines(self, most: int = _NAMED) -> list[str]:
         """Say it for a person: one line an outcome, with the names of the first ones."""

@@ -20,6 +20,8 @@ import json, sys, time
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Param
 bag = DagBag(sys.argv[1])
+def as_list(callbacks):
+    return callbacks if isinstance(callbacks, list) else [callbacks]
 def described(task):
     return {
         "id": task.task_id, "doc": task.doc or task.doc_md or "", "owner": task.owner, "retries": task.retries,
@@ -35,6 +37,7 @@ print("DESCRIBED" + json.dumps({
         "max_active_runs": dag.max_active_runs, "description": dag.description,
         "dagrun_timeout": dag.dagrun_timeout and dag.dagrun_timeout.total_seconds(),
         "paused": dag.is_paused_upon_creation, "schedule": str(dag.schedule),
+        "on_failure": [type(told).__name__ for told in as_list(dag.on_failure_callback)],
         "params": {name: {"schema": param.schema, "description": param.description, "has_default": param.has_value,
                           "default": param.value if param.has_value else None}
                    for name, param in ((n, dag.params.get_param(n)) for n in dag.params)},

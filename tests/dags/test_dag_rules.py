@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 # Written out: a DAG that fails to import fails no test by itself.
-DAGS = ["ingest"]
+DAGS = ["ingest", "scan_landing"]
+# Those whose run is the life of a record.
+RECORDS = ["ingest"]
 TAGS = {"profile-store", "by-hand", "scheduled"}
 
 
@@ -64,4 +66,12 @@ class TestEveryDag:
             assert task["has_retry_policy"], "what is refused would be refused again"
 
     def test_ends_with_a_teardown_that_closes_its_record(self, parsed: dict[str, Any], dag_id: str) -> None:
-        assert [t["id"] for t in parsed["dags"][dag_id]["tasks"] if t["teardown"]] == ["record_outcome"]
+        closing = ["record_outcome"] if dag_id in RECORDS else []
+        assert [t["id"] for t in parsed["dags"][dag_id]["tasks"] if t["teardown"]] == closing
+
+    def test_tells_of_a_run_that_failed(self, parsed: dict[str, Any], dag_id: str) -> None:
+        assert parsed["dags"][dag_id]["on_failure"] == ["Alerts"]
+
+    def test_has_a_schedule_as_its_tags_say(self, parsed: dict[str, Any], dag_id: str) -> None:
+        dag = parsed["dags"][dag_id]
+        assert ("scheduled" in dag["tags"]) is (dag["schedule"] != "None")

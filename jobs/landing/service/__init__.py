@@ -4,7 +4,7 @@ What was ingested already is told by content, SHA-256 of the bytes within the da
 is derived from its dataset and its files' contents: whoever looks again, after a crash too, finds the same record.
 """
 
-from jobs.landing.service.scanning import scan
+from jobs.landing.service.scanning import ran_in, scan
 from jobs.landing.service.settling import settle
 
-__all__ = ["scan", "settle"]
+__all__ = ["ran_in", "scan", "settle"]

@@ -1,0 +1,167 @@
+"""What people are told who do not look at the grid: a run failed, or a DAG is late.
+
+An alert is one JSON document, posted to the Airflow connection `tessera_alerts`: host is the whole address, or host and
+port of a server and `schema` its protocol; a password is sent as a bearer token. Without the connection nothing is
+posted. An alert never harms what it tells of: it takes at most `alerts.timeout_seconds`, and a server that refuses it
+is a line in the log.
+
+Deadlines of Airflow are those of one run. A DAG that is paused, or that nobody triggers, has no run that could be late,
+so lateness is looked for by `scan_landing`.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from threading import Thread
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk import BaseNotifier, Connection, Context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+from profile_tasks import dag_runs
+
+from jobs.errors import NotFound, StoreError
+from jobs.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from jobs.dag_runs import DagRuns
+
+logger = logging.getLogger(__name__)
+
+ALERTS_CONNECTION = "tessera_alerts"
+_REASON_CHARACTERS = 1000
+
+
+class Alerts(BaseNotifier):
+    """Posts an alert for a run that failed. Called by Airflow's DAG processor, once for every such run."""
+
+    def notify(self, context: Context) -> None:
+        """Post what is known of the failure: the note beside the run, or else Airflow's own word for it."""
+        run = context.get("dag_run")
+        post(context, "failed", getattr(run, "note", None) or str(context.get("reason") or ""))
+
+
+def post(context: Context, state: str, reason: str, dag_id: str | None = None) -> bool:
+    """Post an alert.
+
+    Args:
+        context: of the task or callback.
+        state: failed, refused or late.
+        reason: why; at most 1,000 characters of it are posted.
+        dag_id: another DAG than that of the context; the alert then names no run.
+
+    Returns:
+        whether it was taken.
+    """
+    target = _target()
+    if target is None:
+        return False
+    run_id = "" if dag_id else str(context["run_id"])
+    dag_id = dag_id or context["dag"].dag_id
+    alert = {
+        "dag": dag_id,
+        "run": run_id,
+        "state": state,
+        "reason": reason[:_REASON_CHARACTERS],
+        "link": _link(dag_id, run_id),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return _sent(*target, alert, load_settings().alerts.timeout_seconds)
+
+
+def late_dags(settings: Settings, this_run: str) -> dict[str, str]:
+    """Find the DAGs that became late since the last look, or that are late for another day; with the reason.
+
+    Without somebody to tell, or without a user of Airflow's REST API to ask as, none is looked for.
+
+    Args:
+        settings: of this installation.
+        this_run: run of `scan_landing` that looks.
+    """
+    hours = {dag_id: limit for dag_id, limit in settings.alerts.freshness_hours.items() if limit}
+    if not hours or _target() is None:
+        return {}
+    try:
+        with dag_runs() as runs:
+            return {dag_id: told for dag_id, limit in hours.items() if (told := _late(runs, dag_id, limit, this_run))}
+    except StoreError as away:
+        logger.warning("late DAGs were not looked for: %s", away)
+        return {}
+
+
+def _late(runs: "DagRuns", dag_id: str, hours: float, this_run: str) -> str:
+    """Say since when a DAG is late; empty when it is not, or when the look before said so already.
+
+    A DAG that never succeeded counts from the first look of all.
+    """
+    from jobs.dag_runs import became_late
+
+    looks = [run["start_date"] for run in runs.newest("scan_landing", 2) if run["dag_run_id"] != this_run]
+    try:
+        successes = runs.newest(dag_id, 1, "success")
+    except NotFound:
+        logger.warning("alerts.freshness_hours names %r, and there is no such DAG", dag_id)
+        return ""
+    since = successes[0]["end_date"] if successes else runs.oldest("scan_landing")["start_date"]
+    now = datetime.now(UTC)
+    fresh_from = datetime.fromisoformat(since)
+    looked_at = datetime.fromisoformat(looks[0]) if looks and looks[0] else None
+    if not became_late(fresh_from, timedelta(hours=hours), looked_at, now):
+        return ""
+    what = "the last success was at" if successes else "no success yet, looked for since"
+    return f"{what} {fresh_from:%Y-%m-%dT%H:%M:%SZ}; alerts.freshness_hours allows {hours:g} h"
+
+
+def _target() -> tuple[str, str] | None:
+    """Return address and token; None when nobody wants to be told."""
+    try:
+        connection = Connection.get(ALERTS_CONNECTION)
+    except AirflowNotFoundException:
+        _say_once(f"no Airflow connection {ALERTS_CONNECTION!r}: no alert is posted")
+        return None
+    host = connection.host or ""
+    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    parts = urlsplit(url)
+    if connection.port and parts.netloc.rpartition("]")[2].count(":") == 0:
+        url = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
+    return url, connection.password or ""
+
+
+@cache
+def _say_once(text: str) -> None:
+    logger.debug("%s", text)
+
+
+def _link(dag_id: str, run_id: str) -> str:
+    base = conf.get("api", "base_url", fallback="") or load_settings().airflow_url
+    run = f"/runs/{quote(run_id, safe='')}" if run_id else ""
+    return f"{base.rstrip('/')}/dags/{dag_id}{run}"
+
+
+def _sent(url: str, token: str, alert: Mapping[str, str], timeout_seconds: float) -> bool:
+    """Post one document within a bounded time; whatever goes wrong is said without address and token."""
+    answers: list[str] = []
+    # In a thread: a server that answers byte by byte can keep any client's own timeout from ending.
+    posting = Thread(target=_post, args=(url, token, alert, timeout_seconds, answers), daemon=True)
+    posting.start()
+    posting.join(timeout_seconds)
+    answer = answers[0] if answers else f"no answer within {timeout_seconds:g} s"
+    if answer:
+        logger.warning("the alert of %s %s was not taken: %s", alert["dag"], alert["run"], answer)
+    return not answer
+
+
+def _post(url: str, token: str, alert: Mapping[str, str], timeout_seconds: float, answers: list[str]) -> None:
+    import httpx
+
+    # It would log the address, which of many services is a secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        # Only the status counts: a long answer is not read. A redirect is not followed: the token goes nowhere else.
+        with httpx.stream("POST", url, json=alert, headers=headers, timeout=timeout_seconds) as answer:
+            answers.append("" if answer.is_success else f"the server answered {answer.status_code}")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as refused:
+        answers.append(f"{type(refused).__name__}; see the connection {ALERTS_CONNECTION!r}")
