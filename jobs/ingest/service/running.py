@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.records import Attempt, Batch, BatchStatus, DatasetBusy
@@ -98,20 +98,46 @@ def close_batch(catalog: Catalog, settings: Settings, batch_id: str, run: str) -
     same_run = batch.run.split("/")[:2] == run.split("/")[:2]
     if batch.status is BatchStatus.PROCESSING and same_run:
         try:
-            _give_up(catalog, settings, batch, run)
+            give_up(catalog, settings, batch, run, "cancelled, or killed, before it was done")
         except TesseraError as refused:
             logger.warning("batch %s is left PROCESSING, unseen by readers: %s", batch_id, refused)
         batch = catalog.batch(batch_id)
     return summary(batch)
 
 
-def _give_up(catalog: Catalog, settings: Settings, batch: Batch, run: str) -> None:
+def give_up(catalog: Catalog, settings: Settings, batch: Batch, run: str, reason: str) -> None:
+    """Make a PROCESSING batch FAILED: end its Spark work, remove its rows.
+
+    Args:
+        catalog: opened in the batch's sandbox.
+        settings: of this installation.
+        batch: its record, as it was when it was looked at.
+        run: who gives it up.
+        reason: why, unless the record says so already.
+
+    Raises:
+        TesseraError: it could not be done, or somebody works at the dataset again; the batch is as it was.
+    """
     engine = Engine.parse(batch.engine)
     removal = new_attempt(settings, engine, run)
-    plan = IngestService(catalog, settings).begin(batch.id, removal)
+    plan = IngestService(catalog, settings).begin_giving_up(batch, removal)
     if plan is not None:
-        reason = batch.reason or "cancelled, or killed, before it was done"
-        _remove(catalog, settings, engine, plan, removal, reason)
+        with renewed(catalog, settings, engine, removal):
+            _remove(catalog, settings, engine, plan, removal, batch.reason or reason)
+
+
+def remove_left(catalog: Catalog, settings: Settings, engine: Engine, batch_id: str, run: str) -> None:
+    """Remove what is left of a FAILED batch, holding its dataset meanwhile; its quarantine stays.
+
+    Raises:
+        DatasetBusy: an attempt at a batch holds the dataset.
+        TesseraError: of another kind; the dataset is free once the lease has expired.
+    """
+    removal = new_attempt(settings, engine, run)
+    plan = IngestService(catalog, settings).begin_removal(batch_id, removal)
+    with renewed(catalog, settings, engine, removal):
+        run_job(settings, engine, job.drop, plan, removal.session_id)
+    catalog.end_removal(removal)
 
 
 def summary(batch: Batch) -> str:
@@ -134,28 +160,46 @@ def new_attempt(settings: Settings, engine: Engine, run: str) -> Attempt:
     )
 
 
-@contextmanager
-def renewed(catalog: Catalog, settings: Settings, engine: Engine, attempt: Attempt) -> Iterator[None]:
+def renewed(catalog: Catalog, settings: Settings, engine: Engine, attempt: Attempt) -> AbstractContextManager[None]:
     """Keep an attempt's lease while the block runs. When the lease is lost the attempt's Spark work is ended.
 
     Raises:
         Conflict: the lease was lost to another attempt.
     """
+
+    def end_work() -> None:
+        interrupt(settings, engine, attempt.session_id, settings.ingest.interrupt_timeout_seconds)
+
+    return kept_renewed(lambda: catalog.renew(attempt), end_work, attempt.lease_seconds)
+
+
+@contextmanager
+def kept_renewed(renew: Callable[[], object], end_work: Callable[[], None], lease_seconds: float) -> Iterator[None]:
+    """Keep a lease while the block runs.
+
+    Args:
+        renew: lets it run for another span; raises Conflict when it is lost.
+        end_work: ends what the holder does, when it is lost.
+        lease_seconds: the span.
+
+    Raises:
+        Conflict: the lease was lost to another holder.
+    """
     ended = threading.Event()
     lost: list[Conflict] = []
 
-    def renew() -> None:
-        while not ended.wait(attempt.lease_seconds / 3):
+    def keep() -> None:
+        while not ended.wait(lease_seconds / 3):
             try:
-                catalog.renew(attempt)
+                renew()
             except Conflict as refused:
                 lost.append(refused)
-                interrupt(settings, engine, attempt.session_id, settings.ingest.interrupt_timeout_seconds)
+                end_work()
                 return
             except StoreError as refused:
                 logger.warning("the lease was not renewed, trying again: %s", refused)
 
-    renewing = threading.Thread(target=renew, name=f"lease-{attempt.id}", daemon=True)
+    renewing = threading.Thread(target=keep, name="lease", daemon=True)
     renewing.start()
     try:
         yield
@@ -205,9 +249,11 @@ def _fail(
         elif isinstance(failed, StoreError):
             catalog.fail(plan.batch_id, attempt, reason, final=False)
         else:
+            # Conflict: this worker was taken for dead, and what lies there now is another attempt's.
+            catalog.renew(attempt)
             removal = new_attempt(settings, engine, attempt.run)
-            catalog.begin_attempt(plan.batch_id, removal, takes_over=attempt.id)
-            _remove(catalog, settings, engine, plan, removal, reason)
+            if not catalog.begin_attempt(plan.batch_id, removal, takes_over=attempt.id).already_active:
+                _remove(catalog, settings, engine, plan, removal, reason)
     except TesseraError as also:
         logger.warning("batch %s: the failure could not be recorded: %s", plan.batch_id, also)
 
