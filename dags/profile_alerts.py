@@ -68,7 +68,7 @@ def post(context: Context, state: str, reason: str, dag_id: str | None = None) -
         "link": _link(dag_id, run_id),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return _sent(*target, alert, load_settings().alerts.timeout_seconds)
+    return _sent(target, alert, load_settings().alerts.timeout_seconds)
 
 
 def late_dags(settings: Settings, this_run: str) -> dict[str, str]:
@@ -114,19 +114,14 @@ def _late(runs: "DagRuns", dag_id: str, hours: float, this_run: str) -> str:
     return f"{what} {fresh_from:%Y-%m-%dT%H:%M:%SZ}; alerts.freshness_hours allows {hours:g} h"
 
 
-def _target() -> tuple[str, str] | None:
-    """Return address and token; None when nobody wants to be told."""
+def _target() -> Connection | None:
+    """Return who wants to be told, if anybody does."""
     try:
-        connection = Connection.get(ALERTS_CONNECTION)
+        found: Connection = Connection.get(ALERTS_CONNECTION)
     except AirflowNotFoundException:
         _say_once(f"no Airflow connection {ALERTS_CONNECTION!r}: no alert is posted")
         return None
-    host = connection.host or ""
-    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
-    parts = urlsplit(url)
-    if connection.port and parts.netloc.rpartition("]")[2].count(":") == 0:
-        url = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
-    return url, connection.password or ""
+    return found
 
 
 @cache
@@ -140,11 +135,11 @@ def _link(dag_id: str, run_id: str) -> str:
     return f"{base.rstrip('/')}/dags/{dag_id}{run}"
 
 
-def _sent(url: str, token: str, alert: Mapping[str, str], timeout_seconds: float) -> bool:
+def _sent(target: Connection, alert: Mapping[str, str], timeout_seconds: float) -> bool:
     """Post one document within a bounded time; whatever goes wrong is said without address and token."""
     answers: list[str] = []
     # In a thread: a server that answers byte by byte can keep any client's own timeout from ending.
-    posting = Thread(target=_post, args=(url, token, alert, timeout_seconds, answers), daemon=True)
+    posting = Thread(target=_post, args=(target, alert, timeout_seconds, answers), daemon=True)
     posting.start()
     posting.join(timeout_seconds)
     answer = answers[0] if answers else f"no answer within {timeout_seconds:g} s"
@@ -153,15 +148,21 @@ def _sent(url: str, token: str, alert: Mapping[str, str], timeout_seconds: float
     return not answer
 
 
-def _post(url: str, token: str, alert: Mapping[str, str], timeout_seconds: float, answers: list[str]) -> None:
+def _post(target: Connection, alert: Mapping[str, str], timeout_seconds: float, answers: list[str]) -> None:
     import httpx
 
     # It would log the address, which of many services is a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {"Authorization": f"Bearer {target.password}"} if target.password else {}
     try:
         # Only the status counts: a long answer is not read. A redirect is not followed: the token goes nowhere else.
-        with httpx.stream("POST", url, json=alert, headers=headers, timeout=timeout_seconds) as answer:
+        with httpx.stream("POST", _address(target), json=alert, headers=headers, timeout=timeout_seconds) as answer:
             answers.append("" if answer.is_success else f"the server answered {answer.status_code}")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as refused:
         answers.append(f"{type(refused).__name__}; see the connection {ALERTS_CONNECTION!r}")
+
+
+def _address(target: Connection) -> str:
+    host = target.host or ""
+    url = urlsplit(host if "://" in host else f"{target.schema or 'https'}://{host}")
+    return (url._replace(netloc=f"{url.netloc}:{target.port}") if target.port and not url.port else url).geturl()
