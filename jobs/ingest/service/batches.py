@@ -1,7 +1,7 @@
 """A batch's life as the catalog records it; nothing here runs Spark."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobs.catalog.database import Catalog
@@ -102,14 +102,36 @@ class IngestService:
             Conflict: the batch asks for an instant before the dataset's last one.
             NotFound, Conflict: a file is gone or changed since it was accepted; the batch is FAILED then.
         """
-        batch = self._take(batch_id, attempt)
+        batch = self._take(batch_id, attempt, self._catalog.begin_attempt)
         if batch.already_active:
             return None
         try:
+            check_unchanged(batch.files)
             return self._plan(batch, attempt)
         except TesseraError as refused:
             self._catalog.fail(batch_id, attempt, str(refused), final=True)
             raise
+
+    def begin_giving_up(self, batch: Batch, attempt: Attempt) -> IngestPlan | None:
+        """Take the dataset for an attempt that only removes what a PROCESSING batch has written, and plan that.
+
+        The files of the batch may be gone. Returns None when the batch is ACTIVE by now.
+
+        Raises:
+            StaleAttempt: another attempt than the one on the given record works at the batch; it is left to it.
+            DatasetBusy: another batch of the dataset is running.
+        """
+        taken = self._take(batch.id, attempt, self._catalog.begin_attempt, only=batch.attempt)
+        return None if taken.already_active else self._removal(taken, attempt)
+
+    def begin_removal(self, batch_id: str, attempt: Attempt) -> IngestPlan:
+        """Hold the dataset of a FAILED batch, which stays FAILED, and plan the removal of what is left of it.
+
+        Raises:
+            DatasetBusy: an attempt at a batch holds the dataset.
+            Conflict: the batch is not FAILED any more.
+        """
+        return self._removal(self._take(batch_id, attempt, self._catalog.begin_removal), attempt)
 
     def finish(self, plan: IngestPlan, attempt: Attempt, result: IngestResult) -> Batch:
         """Make the batch ACTIVE: from now on readers see its rows."""
@@ -119,13 +141,20 @@ class IngestService:
         """Note why an attempt failed. With `final` the batch is FAILED: its rows were removed before."""
         return self._catalog.fail(batch_id, attempt, reason, final)
 
-    def _take(self, batch_id: str, attempt: Attempt) -> Batch:
+    def _take(
+        self,
+        batch_id: str,
+        attempt: Attempt,
+        begin: Callable[[str, Attempt, str | None], Batch],
+        only: str | None = None,
+    ) -> Batch:
+        """Begin, ending the former attempt's work first: whichever that is, or `only` the one."""
         takes_over = None
         while True:
             try:
-                return self._catalog.begin_attempt(batch_id, attempt, takes_over)
+                return begin(batch_id, attempt, takes_over)
             except StaleAttempt as stale:
-                if stale.attempt_id == takes_over:
+                if stale.attempt_id == takes_over or only not in (None, stale.attempt_id):
                     raise
                 self._end_work_of(stale)
                 takes_over = stale.attempt_id
@@ -143,16 +172,28 @@ class IngestService:
 
     def _plan(self, batch: Batch, attempt: Attempt) -> IngestPlan:
         dataset: Dataset = self._catalog.dataset(batch.dataset_id).definition
-        if batch.seq is None or batch.at is None:
-            raise TesseraError(f"batch {batch.id!r} is {batch.status} without its order; begin it again")
         if sources_of(batch) and not batch.in_profile:
             raise Conflict(f"dataset {dataset.id!r} was disabled for Profile meanwhile; enable it and ask again")
-        check_unchanged(batch.files)
         sources = still_waiting(batch, self._catalog.batches(dataset.id)) if sources_of(batch) else []
         active = self._catalog.profile_batches(dataset.id)
+        return self._bare_plan(batch, attempt, dataset).model_copy(
+            update={
+                "namespaces": tuple(self._catalog.namespaces()),
+                "from_lake": tuple(BatchOrder(batch_id=source.id, seq=source.seq or 0) for source in sources),
+                "headers": headers(batch.files, dataset),
+                "active_batches": tuple(BatchOrder(batch_id=name, seq=seq) for name, seq in active),
+            }
+        )
+
+    def _removal(self, batch: Batch, attempt: Attempt) -> IngestPlan:
+        return self._bare_plan(batch, attempt, self._catalog.dataset(batch.dataset_id).definition)
+
+    def _bare_plan(self, batch: Batch, attempt: Attempt, dataset: Dataset) -> IngestPlan:
+        """Plan a batch without looking at its source."""
+        if batch.seq is None or batch.at is None:
+            raise TesseraError(f"batch {batch.id!r} is {batch.status} without its order; begin it again")
         return IngestPlan(
             dataset=dataset,
-            namespaces=tuple(self._catalog.namespaces()),
             store_root=self._settings.store_root,
             sandbox=self._catalog.sandbox,
             generation=batch.generation or 0,
@@ -161,9 +202,7 @@ class IngestService:
             seq=batch.seq,
             at=batch.at,
             files=batch.files,
-            from_lake=tuple(BatchOrder(batch_id=source.id, seq=source.seq or 0) for source in sources),
-            headers=headers(batch.files, dataset),
+            from_lake=tuple(BatchOrder(batch_id=source, seq=0) for source in sources_of(batch)),
             bounds=self._settings.ingest,
-            active_batches=tuple(BatchOrder(batch_id=name, seq=seq) for name, seq in active),
             commit=CommitInfo(job="ingest", batch=batch.id, attempt=attempt.id, run=attempt.run),
         )
