@@ -55,7 +55,7 @@ class Found(BaseModel):
 
     def told(self) -> str:
         """Say it in one line; nothing in a name breaks the line, or is half a character."""
-        return shown(self.place) + (f" ({self.reason})" if self.reason else "")
+        return shown(self.place) + (f" ({shown(self.reason, 500)})" if self.reason else "")
 
 
 class ScanResult(BaseModel):

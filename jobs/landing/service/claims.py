@@ -15,7 +15,6 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from secrets import token_hex
 
 from jobs.faults import Fault, around
 from jobs.landing.service.arriving import MARKER, Arrival
@@ -148,7 +147,7 @@ def file_aside(claim: Claim, file: Path, room: str, batch_id: str) -> None:
 
 def _write_reason(target: Path, reason: str) -> None:
     if reason:
-        written = target.with_name(f".{token_hex(8)}.tmp")
+        written = target.with_name(f".{target.name}.tmp")
         written.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
         written.rename(_reason_file(target))
 

@@ -16,7 +16,7 @@ from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
 from jobs.ingest.models import IngestParams
 from jobs.ingest.service.batches import IngestService
 from jobs.landing.models import Ask, Found, Outcome, RunState, ScanParams, ScanResult, shown
-from jobs.landing.service.arriving import LeftAlone, arrivals
+from jobs.landing.service.arriving import Arrival, LeftAlone, arrivals
 from jobs.landing.service.claims import Claim, Instants, aside, claims, file_aside, mended, named, take
 from jobs.landing.service.settling import put_aside
 from jobs.settings import Settings
@@ -130,8 +130,17 @@ class _Look:
         for arrival in arrivals(self.folder, self.settings.landing, self.now):
             if isinstance(arrival, LeftAlone):
                 self.say(arrival.name, arrival.outcome, arrival.reason)
-            else:
-                self._go_on(take(arrival, instants.next()), Outcome.TAKEN)
+            elif claim := self._taken(arrival, instants):
+                self._go_on(claim, Outcome.TAKEN)
+
+    def _taken(self, arrival: Arrival, instants: Instants) -> Claim | None:
+        try:
+            return take(arrival, instants.next())
+        except FileNotFoundError:
+            # Taken back meanwhile; the next look removes what is left of the claim.
+            if arrival.path.exists():
+                raise
+            return None
 
     def say(self, name: str, outcome: Outcome, reason: str = "", batch: str = "") -> None:
         """Note what became of something."""
