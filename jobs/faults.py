@@ -39,9 +39,16 @@ class Fault(StrEnum):
     LINKS = "links"
     DROP_BATCH = "drop_batch"
     DROP_RUN = "drop_run"
+    # Delta: a refresh
+    IDENTITIES = "identities"
+    MERGED_IDS = "merged_ids"
+    PROFILES = "profiles"
     # Delta: upkeep
     FOLD = "fold"
     COMPACT_EVENTS = "compact_events"
+    MERGE_FILES = "merge_files"
+    DROP_UNKNOWN = "drop_unknown"
+    SET_RETENTION = "set_retention"
     CLEAR = "clear"
     # The catalog
     MIGRATE_CATALOG = "migrate_catalog"
