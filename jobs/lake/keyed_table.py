@@ -14,6 +14,9 @@ delete voids all before it, and so does a reset, which then puts its row. A row 
 above that of its key's base row, and the run of a folded batch never counts again, so writing a batch twice equals
 once, also after it was folded.
 
+In mode patch the row of a key is made of what several rows gave. `_from` says of which batch a leaf's value is: the
+`_seq` of each leaf that is older than its row. Rows of runs need none: what they give is their own.
+
 The runs that count are the caller's to name, as (batch id, `_seq`) of the batches that are ACTIVE: a run that died half
 way, or whose batch failed, is never seen.
 """
@@ -29,6 +32,7 @@ from jobs.errors import Conflict
 from jobs.lake.schema import Column, Table
 
 LEVEL, PART, OP, SEQ, ORD, AT, UNSET, RUN_ID = "_level", "_part", "_op", "_seq", "_ord", "_at", "_unset", "_run"
+FROM = "_from"
 RUN, BASE, FOLDED = "run", "base", "folded"  # values of _level
 PUT, RESET, DELETE = "put", "reset", "delete"  # values of _op; a reset is a put that voids all before it
 # Values of a key are joined by this before they are hashed.
@@ -130,24 +134,27 @@ class KeyedTable(BaseModel):
 
     @property
     def visible_names(self) -> list[str]:
-        """Columns that a reader gets: key, payload, `_seq`, `_ord` and `_at` of the key's last row."""
-        return [*self.key_names, *self.payload_names, SEQ, ORD, AT]
+        """Columns that a reader gets: key, payload, `_seq`, `_ord`, `_at` of the key's last row; in patch `_from`."""
+        return [*self.key_names, *self.payload_names, SEQ, ORD, AT, *([FROM] if self.mode is Mode.PATCH else ())]
 
     @property
     def table(self) -> Table:
         """The Delta table that holds it."""
-        unset = (Column(name=UNSET, type="array<string>", comment="Columns that the row blanks"),)
         return Table(
             path=self.path,
             name=self.name,
             comment=self.comment,
-            columns=(*self.key, *self.payload, *(unset if self.mode is Mode.PATCH else ()), *_BOOKKEEPING),
+            columns=(*self.key, *self.payload, *(_PATCHING if self.mode is Mode.PATCH else ()), *_BOOKKEEPING),
             partitioned_by=(LEVEL, PART),
             personal=frozenset({*self.key_names, *self.payload_names} - self.public),
             properties=_SMALL_ROW_GROUPS,
         )
 
 
+_PATCHING = (
+    Column(name=UNSET, type="array<string>", comment="Columns that the row blanks"),
+    Column(name=FROM, type="map<string,bigint>", comment="Of each column whose value is older than the row, its _seq"),
+)
 _BOOKKEEPING = (
     Column(name=OP, type="string", comment="put, reset or delete; reset and delete void all before them"),
     Column(name=SEQ, type="bigint", comment="Place of the row's batch among the batches"),

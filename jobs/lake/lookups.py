@@ -10,16 +10,20 @@ from deltalake.exceptions import TableNotFoundError
 
 from jobs.errors import NotFound
 from jobs.lake.keyed_table import (
+    AT,
     BASE,
     DELETE,
     FOLDED,
+    FROM,
     LEVEL,
     OP,
     ORD,
     PART,
+    RESET,
     RUN,
     RUN_ID,
     SEQ,
+    UNSET,
     KeyedTable,
     KeyValue,
     Mode,
@@ -37,7 +41,7 @@ def lookup(
     """Return the row of a key, columns `table.visible_names`, or None.
 
     Args:
-        table: in mode replace; the other modes are read by Spark.
+        table: in mode replace or patch; combined rows are read by Spark.
         key: value of the key; a tuple when it has several columns.
         active: (batch id, `_seq`) of the batches that are ACTIVE, folded or not.
         version: version of the Delta table to read; default the newest.
@@ -46,8 +50,8 @@ def lookup(
     Raises:
         NotFound: there is no table at the path.
     """
-    if table.mode is not Mode.REPLACE:
-        raise ValueError(f"table {table.name!r} is in mode {table.mode}; a lookup without Spark needs mode replace")
+    if table.mode is Mode.COMBINE:
+        raise ValueError(f"table {table.name!r}: a lookup without Spark needs mode replace or patch, not {table.mode}")
     try:
         opened = DeltaTable(table.path, version=version, storage_options=dict(storage_options or {}))
     except TableNotFoundError:
@@ -57,8 +61,52 @@ def lookup(
         return None
     wanted = _is_key(table, key) & _any(places)
     rows = opened.to_pyarrow_dataset().to_table(filter=wanted).to_pylist(maps_as_pydicts="strict")
-    last = max(rows, key=lambda row: (row[SEQ], row[ORD]), default=None)
+    if table.mode is Mode.PATCH:
+        return patched(rows, table)
+    last = max(rows, key=_place, default=None)
     return {name: last[name] for name in table.visible_names} if last and last[OP] != DELETE else None
+
+
+def patched(rows: Sequence[Mapping[str, Any]], table: KeyedTable) -> dict[str, Any] | None:
+    """Make one row of the rows of one key of a table in mode patch, by the rules of `reduce.resolve`."""
+    floor = max((row[SEQ] for row in rows if row[LEVEL] == BASE), default=None)
+    void = max((_place(row) for row in rows if row[OP] in (RESET, DELETE)), default=(0, 0))
+    standing = [
+        row
+        for row in rows
+        if (row[LEVEL] == BASE or floor is None or row[SEQ] > floor) and _place(row) >= void and row[OP] != DELETE
+    ]
+    if not standing:
+        return None
+    newest_first = sorted(standing, key=_place, reverse=True)
+    made = {name: newest_first[0][name] for name in (*table.key_names, SEQ, ORD, AT)}
+    older: dict[str, int] = {}
+    for name in table.payload_names:
+        giving = _giving(newest_first, name, name in table.append)
+        values = [row[name] for row in reversed(giving) if row[name] is not None]
+        last = values[-1] if values else None
+        made[name] = [item for value in values for item in value] if values and name in table.append else last
+        if values:
+            newest = next(row for row in giving if row[name] is not None)
+            older[name] = (newest[FROM] or {}).get(name, newest[SEQ])
+    made[FROM] = {name: seq for name, seq in older.items() if seq < made[SEQ]} or None
+    return {name: made[name] for name in table.visible_names}
+
+
+def _giving(newest_first: Sequence[Mapping[str, Any]], name: str, is_appended: bool) -> list[Mapping[str, Any]]:
+    """Return the rows that make a leaf's value, the newest first: the last that gives or blanks it, or all since."""
+    giving = []
+    for row in newest_first:
+        blanks = name in (row[UNSET] or ())
+        if blanks or row[name] is not None:
+            giving.append(row)
+            if blanks or not is_appended:
+                break
+    return giving
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int]:
+    return row[SEQ], row[ORD]
 
 
 def _places(opened: DeltaTable, key: KeyValue, active: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:

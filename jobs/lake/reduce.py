@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame, Window, WindowSpec, functions as F
 
-from jobs.lake.keyed_table import AT, BASE, DELETE, LEVEL, OP, ORD, RESET, SEQ, UNSET, Combine, KeyedTable, Mode
+from jobs.lake.keyed_table import AT, BASE, DELETE, FROM, LEVEL, OP, ORD, RESET, SEQ, UNSET, Combine, KeyedTable, Mode
 from jobs.lake.sql import quoted
 
 _FLOOR, _VOID, _RANK = "_floor", "_void", "_rank"
@@ -22,7 +22,7 @@ def resolve(rows: DataFrame, table: KeyedTable, within: Sequence[str] = ()) -> D
         within: further columns that a key determines and that the result keeps, e.g. those the frame is partitioned by.
 
     Returns:
-        `within`, key, payload, and `_seq`, `_ord`, `_at` of the key's last row.
+        `within`, key, payload, and `_seq`, `_ord`, `_at` of the key's last row; in mode patch `_from`.
     """
     reducers = {Mode.REPLACE: _last, Mode.PATCH: _patched, Mode.COMBINE: _combined}
     return reducers[table.mode](rows, table, [*within, *table.key_names])
@@ -64,31 +64,55 @@ def _standing(rows: DataFrame, by: list[str]) -> DataFrame:
 def _patched(rows: DataFrame, table: KeyedTable, by: list[str]) -> DataFrame:
     newest_first = _newest_first(by)
     all_rows = newest_first.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    # Each a struct of the value and the place of the batch that gave it.
     columns = [
         (_appended(name, by, all_rows) if name in table.append else _last_given(name, all_rows)).alias(name)
         for name in table.payload_names
     ]
     # Everything over one window: one sort, whatever the number of columns.
     patched = _standing(rows, by).select(*by, *columns, SEQ, ORD, AT, F.row_number().over(newest_first).alias(_RANK))
-    return patched.where(F.col(_RANK) == 1).drop(_RANK)
+    values = [_named(name).getField("value").alias(name) for name in table.payload_names]
+    return patched.where(F.col(_RANK) == 1).select(*by, *values, SEQ, ORD, AT, _older_leaves(table).alias(FROM))
 
 
 def _blanks(name: str) -> Column:
     return F.array_contains(UNSET, F.lit(name))
 
 
+def _seq_of(name: str) -> Column:
+    return F.coalesce(F.try_element_at(FROM, F.lit(name)), SEQ)
+
+
 def _last_given(name: str, all_rows: WindowSpec) -> Column:
     # A struct tells a value that was blanked (its null counts) from one that was not given. A row that blanks a column
     # and gives it a value gives it the value.
-    given = F.when(_named(name).isNotNull() | _blanks(name), F.struct(_named(name).alias("value")))
-    return F.first(given, ignorenulls=True).over(all_rows).getField("value")
+    given = F.struct(_named(name).alias("value"), _seq_of(name).alias("seq"))
+    return F.first(F.when(_named(name).isNotNull() | _blanks(name), given), ignorenulls=True).over(all_rows)
 
 
 def _appended(name: str, by: list[str], all_rows: WindowSpec) -> Column:
     blanked = F.max(F.when(_blanks(name), _order())).over(Window.partitionBy(*by))
-    standing = F.when(blanked.isNull() | (_order() >= blanked), _named(name))
-    arrays = F.collect_list(standing).over(all_rows)
-    return F.when(F.size(arrays) > 0, F.flatten(F.reverse(arrays)))
+    stands = (blanked.isNull() | (_order() >= blanked)) & _named(name).isNotNull()
+    arrays = F.collect_list(F.when(stands, _named(name))).over(all_rows)
+    value = F.when(F.size(arrays) > 0, F.flatten(F.reverse(arrays)))
+    seq = F.first(F.when(stands, _seq_of(name)), ignorenulls=True).over(all_rows)
+    return F.struct(value.alias("value"), seq.alias("seq"))
+
+
+def _older_leaves(table: KeyedTable) -> Column:
+    """Return the `_seq` of each value that is older than its row; null when none is."""
+    none = F.lit(None).cast("map<string,bigint>")
+    if not table.payload:
+        return none
+    entries = [
+        F.struct(
+            F.lit(name).alias("key"),
+            F.when(_named(name).getField("value").isNotNull(), _named(name).getField("seq")).alias("value"),
+        )
+        for name in table.payload_names
+    ]
+    older = F.filter(F.array(*entries), lambda entry: entry.getField("value") < F.col(SEQ))
+    return F.when(F.size(older) > 0, F.map_from_entries(older)).otherwise(none)
 
 
 def _combined(rows: DataFrame, table: KeyedTable, by: list[str]) -> DataFrame:

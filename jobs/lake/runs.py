@@ -11,6 +11,7 @@ from jobs.lake.keyed_table import (
     AT,
     BASE,
     FOLDED,
+    FROM,
     KEY_SEPARATOR,
     LEVEL,
     OP,
@@ -68,6 +69,8 @@ def write_run(
     if table.mode is not Mode.PATCH:
         del defaults[UNSET]
     fixed = {SEQ: F.lit(run.seq).cast("bigint"), RUN_ID: F.lit(None).cast("string")}
+    if table.mode is Mode.PATCH:
+        fixed[FROM] = F.lit(None).cast("map<string,bigint>")
     place = {LEVEL: F.lit(RUN), PART: F.lit(checked_batch_id(run.batch_id))}
     rows = frame.withColumns({name: value for name, value in defaults.items() if name not in given} | fixed | place)
     predicate = f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(run.batch_id)}"

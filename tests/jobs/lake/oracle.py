@@ -21,6 +21,7 @@ PAYLOAD = (
     Column(name=POINTS, type="bigint"),
     Column(name=LAST, type="timestamp"),
 )
+_PAYLOAD_NAMES = [column.name for column in PAYLOAD]
 COMBINED = {
     NAME: Combine.LATEST,
     TAGS: Combine.LATEST,
@@ -53,7 +54,8 @@ def keyed_table(path: str, mode: Mode, **more: Any) -> KeyedTable:
 
 
 def frame(spark: SparkSession, mode: Mode, rows: Iterable[Row], extra_schema: str = "") -> DataFrame:
-    schema = ROW_SCHEMA + (", _unset array<string>" if mode is Mode.PATCH else "") + extra_schema
+    patching = ", _unset array<string>" + (", _from map<string,bigint>" if "_seq" in extra_schema else "")
+    schema = ROW_SCHEMA + (patching if mode is Mode.PATCH else "") + extra_schema
     names = [part.split()[0].strip("`") for part in schema.split(", ")]
     return spark.createDataFrame([tuple(row.get(name) for name in names) for row in rows], schema)
 
@@ -68,15 +70,33 @@ def delete(identity: str, ord_: int = 0) -> Row:
 
 def answer(mode: Mode, batches: Iterable[Batch]) -> dict[str, tuple[Any, ...]]:
     """Apply the batches in order to a dictionary: identity -> payload, _seq, _ord."""
+    return {identity: as_tuple(row) for identity, row in _applied(mode, batches).items()}
+
+
+def older_leaves(batches: Iterable[Batch]) -> dict[str, dict[str, int]]:
+    """Apply the batches in order as patches: identity -> `_seq` of each leaf that is older than its row."""
+    return {
+        identity: {name: seq for name, seq in row["seqs"].items() if seq < row["_seq"]}
+        for identity, row in _applied(Mode.PATCH, batches).items()
+    }
+
+
+def _applied(mode: Mode, batches: Iterable[Batch]) -> dict[str, Row]:
     state: dict[str, Row] = {}
     for seq, rows in sorted(batches, key=lambda batch: batch[0]):
         for row in sorted(rows, key=lambda row: row["_ord"]):
             if row["_op"] in ("delete", "reset"):
                 state.pop(row["identity"], None)
             if row["_op"] != "delete":
-                merged = _MERGES[mode](state.get(row["identity"], {}), row)
-                state[row["identity"]] = merged | {"_seq": seq, "_ord": row["_ord"]}
-    return {identity: _as_tuple(row) for identity, row in state.items()}
+                before = state.get(row["identity"], {})
+                merged = _MERGES[mode](before, row)
+                seqs = {
+                    name: seq if row.get(name) is not None else before["seqs"][name]
+                    for name in _PAYLOAD_NAMES
+                    if merged.get(name) is not None
+                }
+                state[row["identity"]] = merged | {"_seq": seq, "_ord": row["_ord"], "seqs": seqs}
+    return state
 
 
 def _replaced(old: Row, new: Row) -> Row:
@@ -113,16 +133,26 @@ def _right(left: Any, right: Any) -> Any:
 _MERGES = {Mode.REPLACE: _replaced, Mode.PATCH: _patched, Mode.COMBINE: _combined}
 
 
-def _as_tuple(row: Row) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in (*(column.name for column in PAYLOAD), "_seq", "_ord"))
+def as_tuple(row: Row) -> tuple[Any, ...]:
+    return tuple(_as_spark_gives_it(row.get(name)) for name in (*_PAYLOAD_NAMES, "_seq", "_ord"))
+
+
+def _as_spark_gives_it(value: Any) -> Any:
+    is_zoned = isinstance(value, datetime) and value.tzinfo is not None
+    return value.astimezone(UTC).replace(tzinfo=None) if is_zoned else value
 
 
 def found(rows: DataFrame) -> dict[str, tuple[Any, ...]]:
     """What a keyed table answered, in the form of `answer`; a key that comes twice fails."""
     collected = [row.asDict() for row in rows.collect()]
-    by_key = {row["identity"]: _as_tuple(row) for row in collected}
+    by_key = {row["identity"]: as_tuple(row) for row in collected}
     assert len(by_key) == len(collected)
     return by_key
+
+
+def found_older_leaves(rows: DataFrame) -> dict[str, dict[str, int]]:
+    """What a table in mode patch answered, in the form of `older_leaves`."""
+    return {row["identity"]: row["_from"] or {} for row in rows.select("identity", "_from").collect()}
 
 
 IDENTITIES = [*(f"Email:{n}@x.io" for n in range(12)), "Email:é", "Email:가나다", "CRMID: '\"`\\", "CRMID:"]

@@ -19,10 +19,13 @@ from tests.jobs.lake.oracle import (
     WITHOUT_SHRINKING,
     Row,
     answer,
+    as_tuple,
     delete,
     found,
+    found_older_leaves,
     frame,
     keyed_table,
+    older_leaves,
     put,
     rows_of_a_batch,
 )
@@ -88,7 +91,10 @@ class History:
         self.check()
 
     def check(self):
-        assert found(read(self.spark, self.table, self.active)) == self.expected()
+        rows = read(self.spark, self.table, self.active)
+        assert found(rows) == self.expected()
+        if self.mode is Mode.PATCH:
+            assert found_older_leaves(rows) == older_leaves((run.seq, self.rows[run]) for run in self.active)
 
     def expected(self):
         return answer(self.mode, ((run.seq, self.rows[run]) for run in self.active))
@@ -105,10 +111,12 @@ def test_any_history_answers_as_a_dictionary_does(spark, tmp_path_factory, mode,
     asked = IDENTITIES[::2]
     expected = {identity: row for identity, row in history.expected().items() if identity in asked}
     assert found(lookup(spark, history.table, asked, history.active)) == expected
-    if mode is Mode.REPLACE:
+    if mode is not Mode.COMBINE:
         looked_up = {identity: lookups.lookup(history.table, identity, history.active) for identity in asked}
-        assert {identity: row["_ord"] for identity, row in looked_up.items() if row} == {
-            identity: row[-1] for identity, row in expected.items()
+        assert {identity: as_tuple(row) for identity, row in looked_up.items() if row} == expected
+        by_spark = lookup(spark, history.table, asked, history.active).collect()
+        assert {row["identity"]: row.asDict().get("_from") for row in by_spark} == {
+            identity: row.get("_from") for identity, row in looked_up.items() if row
         }
 
 

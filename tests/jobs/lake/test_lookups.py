@@ -74,6 +74,6 @@ def test_where_there_is_no_table_the_path_is_named(table):
         city(table)
 
 
-def test_other_modes_are_not_looked_up_without_spark(table):
-    with pytest.raises(ValueError, match="needs mode replace"):
-        city(table.model_copy(update={"mode": Mode.PATCH}))
+def test_combined_rows_are_not_looked_up_without_spark(table):
+    with pytest.raises(ValueError, match="needs mode replace or patch"):
+        city(table.model_copy(update={"mode": Mode.COMBINE}))

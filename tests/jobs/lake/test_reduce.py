@@ -14,8 +14,10 @@ from tests.jobs.lake.oracle import (
     answer,
     delete,
     found,
+    found_older_leaves,
     frame,
     keyed_table,
+    older_leaves,
     put,
     rows_of_a_batch,
 )
@@ -27,7 +29,10 @@ def resolved(spark, mode, batches, shuffled=None):
     rows = [row | {"_seq": seq, "_level": "run", "_part": f"b{seq}"} for seq, batch in batches for row in batch]
     if shuffled:
         shuffled.shuffle(rows)
-    return found(resolve(frame(spark, mode, rows, PLACE), keyed_table("/none", mode)))
+    answered = resolve(frame(spark, mode, rows, PLACE), keyed_table("/none", mode))
+    if mode is Mode.PATCH:
+        assert found_older_leaves(answered) == older_leaves(batches)
+    return found(answered)
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -43,7 +48,7 @@ def test_rows_make_what_a_dictionary_makes_in_any_order(spark, mode, histories, 
     together = {}
     for seq, rows in batches:
         together.setdefault(seq, []).extend(rows)
-    assert resolved(spark, mode, batches, random.Random(seed)) == answer(mode, together.items())
+    assert resolved(spark, mode, list(together.items()), random.Random(seed)) == answer(mode, together.items())
 
 
 def test_a_patch_keeps_what_it_does_not_give_and_blanks_what_it_lists(spark):
