@@ -140,6 +140,24 @@ class AlertSettings(_Section):
     timeout_seconds: float = Field(gt=0, le=30)
 
 
+class MaintenanceSettings(_Section):
+    """What is tidied up, and after how long."""
+
+    schedule: str
+    orphan_minutes: float = Field(ge=1)
+    new_hours: float = Field(gt=0)
+    compact_runs: int = Field(ge=1)
+    merge_files: int = Field(ge=2)
+    small_file_bytes: int = Field(gt=0)
+    leftover_hours: float = Field(ge=1)
+    replay_days: float = Field(ge=1)
+    # Below a week Delta could remove files of a write in progress, and of snapshots that are being read.
+    retention_days: int = Field(ge=7)
+    vacuum_parallelism: int = Field(ge=1)
+    log_days: float = Field(ge=1)
+    timeout_minutes: float = Field(gt=0)
+
+
 class Settings(BaseSettings):
     """All settings of one process; frozen."""
 
@@ -161,6 +179,7 @@ class Settings(BaseSettings):
     profiles: ProfileSettings
     dags: DagSettings
     landing: LandingSettings
+    maintenance: MaintenanceSettings
     alerts: AlertSettings
 
     @classmethod

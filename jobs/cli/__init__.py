@@ -14,6 +14,7 @@ from jobs.cli.batches import batch, batches
 from jobs.cli.datasets import datasets
 from jobs.cli.definitions import apply
 from jobs.cli.ingest import ingest
+from jobs.cli.maintain import maintain
 from jobs.cli.quarantine import quarantine
 from jobs.cli.replay import replay
 from jobs.cli.scan import scan
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (apply, ingest, scan, replay, status, datasets, batches, batch, quarantine, tables):
+for command in (apply, ingest, scan, replay, maintain, status, datasets, batches, batch, quarantine, tables):
     app.command()(command)
 
 

@@ -14,6 +14,8 @@ from jobs.lake.tables import change, store_error
 
 # Digest of the definition that the table was last brought to: one cheap look tells that nothing is to do.
 _DIGEST = "tessera.definition"
+# Of a table that is there already a maintenance sets it, by its own setting.
+RETENTION = "delta.deletedFileRetentionDuration"
 
 
 def ensure(spark: SparkSession, table: Table) -> None:
@@ -87,7 +89,8 @@ def _alter(spark: SparkSession, table: Table, found: dict[str, str]) -> None:
             change(spark, f"ALTER TABLE {target} {comment}", Fault.ALTER_TABLE)
     if detail[1] != table.comment:
         change(spark, f"COMMENT ON TABLE {target} IS {literal(table.comment)}", Fault.ALTER_TABLE)
-    changed = {key: value for key, value in _wanted_properties(table).items() if found.get(key) != value}
+    wanted = _wanted_properties(table)
+    changed = {key: value for key, value in wanted.items() if found.get(key) != value and key != RETENTION}
     change(spark, f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})", Fault.ALTER_TABLE)
 
 

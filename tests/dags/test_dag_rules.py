@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 # Written out: a DAG that fails to import fails no test by itself.
-DAGS = ["ingest", "scan_landing"]
+DAGS = ["ingest", "maintenance", "scan_landing"]
 # Those whose run is the life of a record.
-RECORDS = ["ingest"]
+RECORDS = ["ingest", "maintenance"]
 TAGS = {"profile-store", "by-hand", "scheduled"}
 
 

@@ -1,0 +1,1 @@
+"""Keeping a store fit: close what was left open, fold, compact, purge, vacuum, drop old files."""
