@@ -98,9 +98,9 @@ def customers(source: Path, months: tuple[str, ...] = CUSTOMER_MONTHS) -> dict[s
     known: dict[str, Customer] = {}
     for order in orders(source):
         if order.date[:7] <= months[-1]:
-            email = f"customer{order.customer}@cdnow.example"
+            address = email(order.customer)
             one = known.setdefault(
-                order.customer, Customer(order.customer, email, order.date, order.date, 0, Decimal(0))
+                order.customer, Customer(order.customer, address, order.date, order.date, 0, Decimal(0))
             )
             one.first_order, one.last_order = min(one.first_order, order.date), max(one.last_order, order.date)
             one.orders, one.spent = one.orders + 1, one.spent + order.value
@@ -127,3 +127,53 @@ def write_customer_batches(source: Path, folder: Path) -> dict[str, Path]:
                     out.write(json.dumps(row) + "\n")
         before = now
     return paths
+
+
+CITIES = ("Boston", "Chicago", "Denver", "Houston", "Seattle")
+TIERS = ("bronze", "silver", "gold")
+
+
+def ecid(customer: str) -> str:
+    """Return the cookie of a customer's browser: 38 digits."""
+    return customer.zfill(38)
+
+
+def email(customer: str) -> str:
+    """Return the address that a customer gives."""
+    return f"customer{customer}@cdnow.example"
+
+
+def write_other_batches(source: Path, folder: Path) -> dict[str, tuple[str, Path]]:
+    """Write a file for each of the datasets that are made up around the orders, by the rule of the demo's definitions.
+
+    Returns:
+        batch -> dataset and file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first = {order.customer: order for order in reversed(list(orders(source)))}
+    rows = {
+        "web_visits": [_visit(order) for order in first.values()],
+        "store_cards": [_card(one) for one in first if int(one) % 3 == 0],
+        "partner_segments": [_segment(one) for one in first if int(one) % 5 == 0],
+    }
+    paths = {dataset: folder / f"{dataset}.jsonl" for dataset in rows}
+    for dataset, path in paths.items():
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows[dataset]), encoding="utf-8")
+    return {f"{dataset.replace('_', '-')}-1": (dataset, path) for dataset, path in paths.items()}
+
+
+def _visit(order: Order) -> dict[str, str]:
+    visit = {"visit_id": f"visit-{order.line}", "time": f"{order.date}T09:00:00Z", "ecid": ecid(order.customer)}
+    return visit | ({"customer_id": order.customer} if order.customer[-1] in "01234" else {})
+
+
+def _card(customer: str) -> dict[str, str]:
+    number = int(customer)
+    city, tier = CITIES[number % len(CITIES)], TIERS[number // 3 % len(TIERS)]
+    return {"email": email(customer), "card": f"C{customer}", "tier": tier, "city": city}
+
+
+def _segment(customer: str) -> dict[str, str]:
+    number = int(customer)
+    address = email(customer) if number % 500 else f"reader{customer}@elsewhere.example"
+    return {"email": address, "segment": f"music-{number % 4}", "city": CITIES[number // 5 % len(CITIES)]}
