@@ -66,6 +66,10 @@ class Fault(StrEnum):
     CREATE_MAINTENANCE = "create_maintenance"
     BEGIN_MAINTENANCE = "begin_maintenance"
     END_MAINTENANCE = "end_maintenance"
+    CREATE_REFRESH = "create_refresh"
+    BEGIN_REFRESH = "begin_refresh"
+    PUBLISH_REFRESH = "publish_refresh"
+    FAIL_REFRESH = "fail_refresh"
     # Landing folders: renames
     TAKE_MARKER = "take_marker"
     TAKE_FILE = "take_file"

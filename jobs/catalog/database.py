@@ -27,13 +27,14 @@ from jobs.catalog.records import (
     InputFile,
     Lease,
 )
+from jobs.catalog.refresh_methods import RefreshCatalog
 from jobs.catalog.schema import EventRow
 from jobs.catalog.transactions import utc_now as utc_now  # part of this module, too
 from jobs.errors import InvalidRequest
 from jobs.faults import Fault
 
 
-class Catalog(PolicyCatalog, MaintenanceCatalog):
+class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
 
     def apply(

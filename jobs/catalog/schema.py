@@ -263,6 +263,63 @@ class MaintenanceRow(Base):
     updated_at: Mapped[datetime]
 
 
+class RefreshRow(Base):
+    """One refresh of the profiles. At most one of a sandbox is PROCESSING."""
+
+    __tablename__ = "refreshes"
+    __table_args__ = (
+        UniqueConstraint("sandbox", "number"),
+        CheckConstraint("status IN ('NEW', 'PROCESSING', 'PUBLISHED', 'FAILED')", name="status"),
+        Index(
+            "uq_refreshes_processing",
+            "sandbox",
+            unique=True,
+            sqlite_where=text("status = 'PROCESSING'"),
+            postgresql_where=text("status = 'PROCESSING'"),
+        ),
+    )
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    status: Mapped[str] = mapped_column(String(20))
+    number: Mapped[int | None] = mapped_column(BigInteger)
+    request: Mapped[dict[str, Any]]
+    attempt: Mapped[str | None] = mapped_column(String(255))
+    attempts: Mapped[int]
+    session_id: Mapped[str] = mapped_column(Text)
+    engine: Mapped[str] = mapped_column(Text)
+    run: Mapped[str] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    reason: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class CutRow(Base):
+    """One consistent state of the Profile store, by the number of the refresh that published it."""
+
+    __tablename__ = "cuts"
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    refresh_id: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    tables: Mapped[list[dict[str, Any]]]
+
+
+class TakenBatchRow(Base):
+    """A batch that the newest cut has in its graph; `is_counted` says whether its rows are in the profiles."""
+
+    __tablename__ = "taken_batches"
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    batch_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(String(63))
+    taken_by: Mapped[int] = mapped_column(BigInteger)
+    is_counted: Mapped[bool]
+
+
 class EventRow(Base):
     """One change of one record, written in the transaction of the change."""
 

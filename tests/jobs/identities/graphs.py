@@ -68,7 +68,7 @@ def stitched(batches: Sequence[LinkBatch], without: Iterable[str] = ()) -> dict[
     graph.add_nodes_from(set(firsts) - gone)
     pairs = (link for batch in batches for link in batch.links if link[1] is not None)
     graph.add_edges_from(pair for pair in pairs if not gone & set(pair))
-    found = {}
+    found: dict[str, str] = {}
     for component in nx.connected_components(graph):
         oldest = min(component, key=lambda identity: (firsts[identity], identity))
         found |= dict.fromkeys(component, profile_id(oldest))
