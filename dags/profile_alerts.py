@@ -10,11 +10,11 @@ so lateness is looked for by `scan_landing`.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseNotifier, Connection, Context
@@ -22,7 +22,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 from profile_tasks import dag_runs
 
-from jobs.errors import NotFound, StoreError
+from jobs.errors import NotFound, StoreError, TesseraError
 from jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -39,8 +39,26 @@ class Alerts(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Post what is known of the failure: the note beside the run, or else Airflow's own word for it."""
-        run = context.get("dag_run")
-        post(context, "failed", getattr(run, "note", None) or str(context.get("reason") or ""))
+        if _target() is not None:
+            post(context, "failed", _note(context) or str(context.get("reason") or ""))
+
+
+def _note(context: Context) -> str:
+    """Read the note beside a run; empty when there is none, or when Airflow does not answer in time."""
+    try:
+        runs = dag_runs()
+    except StoreError:
+        return ""
+
+    def read() -> str:
+        try:
+            with runs:
+                return runs.get(context["dag"].dag_id, str(context["run_id"]))["note"] or ""
+        except TesseraError as refused:
+            logger.info("the alert has no note: %s", refused)
+            return ""
+
+    return _within(load_settings().alerts.timeout_seconds, read) or ""
 
 
 def post(context: Context, state: str, reason: str, dag_id: str | None = None) -> bool:
@@ -71,47 +89,48 @@ def post(context: Context, state: str, reason: str, dag_id: str | None = None) -
     return _sent(target, alert, load_settings().alerts.timeout_seconds)
 
 
-def late_dags(settings: Settings, this_run: str) -> dict[str, str]:
-    """Find the DAGs that became late since the last look, or that are late for another day; with the reason.
+def late_dags(settings: Settings, now: datetime) -> dict[str, str]:
+    """Find the DAGs that became late since the last look of `scan_landing`, or late for another day; with the reason.
 
     Without somebody to tell, or without a user of Airflow's REST API to ask as, none is looked for.
 
     Args:
         settings: of this installation.
-        this_run: run of `scan_landing` that looks.
+        now: when the run of `scan_landing` began, as the one before is known by its beginning, too.
     """
     hours = {dag_id: limit for dag_id, limit in settings.alerts.freshness_hours.items() if limit}
     if not hours or _target() is None:
         return {}
     try:
         with dag_runs() as runs:
-            return {dag_id: told for dag_id, limit in hours.items() if (told := _late(runs, dag_id, limit, this_run))}
+            return {dag_id: told for dag_id, limit in hours.items() if (told := _late(runs, dag_id, limit, now))}
     except StoreError as away:
         logger.warning("late DAGs were not looked for: %s", away)
         return {}
 
 
-def _late(runs: "DagRuns", dag_id: str, hours: float, this_run: str) -> str:
+def _late(runs: "DagRuns", dag_id: str, hours: float, now: datetime) -> str:
     """Say since when a DAG is late; empty when it is not, or when the look before said so already.
 
     A DAG that never succeeded counts from the first look of all.
     """
     from jobs.dag_runs import became_late
 
-    looks = [run["start_date"] for run in runs.newest("scan_landing", 2) if run["dag_run_id"] != this_run]
     try:
-        successes = runs.newest(dag_id, 1, "success")
+        success = runs.newest(dag_id, ["success"])
     except NotFound:
         logger.warning("alerts.freshness_hours names %r, and there is no such DAG", dag_id)
         return ""
-    since = successes[0]["end_date"] if successes else runs.oldest("scan_landing")["start_date"]
-    now = datetime.now(UTC)
-    fresh_from = datetime.fromisoformat(since)
-    looked_at = datetime.fromisoformat(looks[0]) if looks and looks[0] else None
-    if not became_late(fresh_from, timedelta(hours=hours), looked_at, now):
+    look, first = runs.newest("scan_landing"), runs.oldest("scan_landing")
+    fresh_from = _instant(success, "end_date") or _instant(first, "start_date") or now
+    if not became_late(fresh_from, timedelta(hours=hours), _instant(look, "start_date"), now):
         return ""
-    what = "the last success was at" if successes else "no success yet, looked for since"
+    what = "the last success was at" if success else "no success, looked for since"
     return f"{what} {fresh_from:%Y-%m-%dT%H:%M:%SZ}; alerts.freshness_hours allows {hours:g} h"
+
+
+def _instant(run: dict[str, Any] | None, name: str) -> datetime | None:
+    return datetime.fromisoformat(run[name]) if run and run[name] else None
 
 
 def _target() -> Connection | None:
@@ -136,19 +155,17 @@ def _link(dag_id: str, run_id: str) -> str:
 
 
 def _sent(target: Connection, alert: Mapping[str, str], timeout_seconds: float) -> bool:
-    """Post one document within a bounded time; whatever goes wrong is said without address and token."""
-    answers: list[str] = []
-    # In a thread: a server that answers byte by byte can keep any client's own timeout from ending.
-    posting = Thread(target=_post, args=(target, alert, timeout_seconds, answers), daemon=True)
-    posting.start()
-    posting.join(timeout_seconds)
-    answer = answers[0] if answers else f"no answer within {timeout_seconds:g} s"
-    if answer:
-        logger.warning("the alert of %s %s was not taken: %s", alert["dag"], alert["run"], answer)
-    return not answer
+    """Post one document; whatever goes wrong is said without address and token."""
+    fault = _within(timeout_seconds, partial(_fault_of, target, alert, timeout_seconds))
+    if fault is None:
+        fault = f"no answer within {timeout_seconds:g} s"
+    if fault:
+        logger.warning("the alert of %s %s was not taken: %s", alert["dag"], alert["run"], fault)
+    return not fault
 
 
-def _post(target: Connection, alert: Mapping[str, str], timeout_seconds: float, answers: list[str]) -> None:
+def _fault_of(target: Connection, alert: Mapping[str, str], timeout_seconds: float) -> str:
+    """Post, and say what went wrong; empty when nothing did."""
     import httpx
 
     # It would log the address, which of many services is a secret.
@@ -157,9 +174,21 @@ def _post(target: Connection, alert: Mapping[str, str], timeout_seconds: float, 
     try:
         # Only the status counts: a long answer is not read. A redirect is not followed: the token goes nowhere else.
         with httpx.stream("POST", _address(target), json=alert, headers=headers, timeout=timeout_seconds) as answer:
-            answers.append("" if answer.is_success else f"the server answered {answer.status_code}")
+            return "" if answer.is_success else f"the server answered {answer.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as refused:
-        answers.append(f"{type(refused).__name__}; see the connection {ALERTS_CONNECTION!r}")
+        return f"{type(refused).__name__}; see the connection {ALERTS_CONNECTION!r}"
+
+
+def _within(seconds: float, ask: Callable[[], str]) -> str | None:
+    """Ask in a thread, and wait for so long and no longer; None when there is no answer.
+
+    A server that answers byte by byte can keep any client's own timeout from ending.
+    """
+    answers: list[str] = []
+    asking = Thread(target=lambda: answers.append(ask()), daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else None
 
 
 def _address(target: Connection) -> str:

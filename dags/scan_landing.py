@@ -95,7 +95,7 @@ def look_for_late_dags() -> list[str]:
     """Post an alert for each DAG that has become late since the last look; returns their ids."""
     context = get_current_context()
     with said_to_people(context):
-        late = late_dags(settings_for(), context["run_id"])
+        late = late_dags(settings_for(), context["dag_run"].start_date or datetime.now(UTC))
         for dag_id, reason in late.items():
             logger.warning("%s: %s", dag_id, reason)
             post(context, "late", reason, dag_id)
