@@ -1,0 +1,1 @@
+"""Entities: one profile, looked up by any of its identities, without Spark."""
