@@ -4,9 +4,10 @@ A run's id is chosen here, so that asking twice for the same thing gives one run
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import httpx
 
@@ -71,15 +72,16 @@ class DagRuns:
         """Return one run as Airflow describes it."""
         return self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
 
-    def newest(self, dag_id: str, limit: int, state: str = "") -> list[dict[str, Any]]:
-        """List the runs of a DAG that began last, the last one first; with `state` those that are in it."""
-        return self._listed(dag_id, f"order_by=-start_date&limit={limit}" + (f"&state={state}" if state else ""))
+    def newest(self, dag_id: str, states: Iterable[str] = FINAL_STATES) -> dict[str, Any] | None:
+        """Return the run of a DAG that began last, of those that are in one of the states; None when there is none."""
+        return next(iter(self._listed(dag_id, "-start_date", states)), None)
 
-    def oldest(self, dag_id: str) -> dict[str, Any]:
-        """Return the run of a DAG that began first; there is one."""
-        return self._listed(dag_id, "order_by=start_date&limit=1&state=success&state=failed&state=running")[0]
+    def oldest(self, dag_id: str) -> dict[str, Any] | None:
+        """Return the run of a DAG that began first."""
+        return next(iter(self._listed(dag_id, "start_date", [*FINAL_STATES, "running"])), None)
 
-    def _listed(self, dag_id: str, query: str) -> list[dict[str, Any]]:
+    def _listed(self, dag_id: str, order: str, states: Iterable[str]) -> list[dict[str, Any]]:
+        query = urlencode([("order_by", order), ("limit", 1), *(("state", state) for state in sorted(states))])
         found: list[dict[str, Any]] = self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns?{query}")["dag_runs"]
         return found
 

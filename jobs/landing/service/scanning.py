@@ -130,8 +130,8 @@ class _Look:
         for arrival in arrivals(self.folder, self.settings.landing, self.now):
             if isinstance(arrival, LeftAlone):
                 self.say(arrival.name, arrival.outcome, arrival.reason)
-            elif claim := self._taken(arrival, instants):
-                self._go_on(claim, Outcome.TAKEN)
+            elif taken := self._taken(arrival, instants):
+                self._go_on(taken, Outcome.TAKEN)
 
     def _taken(self, arrival: Arrival, instants: Instants) -> Claim | None:
         try:
