@@ -1,5 +1,6 @@
 """From a dropped file to a batch, and aside: once, whatever it is called."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,36 @@ def test_the_summary_counts_by_outcome_and_names_the_first_ones(harbour: Harbour
     assert result.summary == "7 taken, 1 waiting"
     assert result.lines()[0].endswith("prod/crm/4.jsonl and 2 more")
     assert result.lines()[1] == "waiting: 1: prod/crm/x.part (a temporary name)"
+
+
+def test_a_folder_that_cannot_be_worked_in_is_stuck_and_keeps_no_other_waiting(harbour: Harbour) -> None:
+    write_text(harbour.folder("crm") / "processing", "a file where the folder should be")
+    harbour.drop("a.jsonl")
+    event = '{"_id": "e1", "timestamp": "2024-01-01T00:00:00Z"}\n'
+    write_text(harbour.folder("web") / "b.jsonl", event)
+    told = {found.place: found for found in harbour.look().found}
+    assert told["prod/crm"].outcome is Outcome.STUCK
+    assert "processing" in told["prod/crm"].reason
+    assert told["prod/web/b.jsonl"].outcome is Outcome.TAKEN
+
+
+def test_looks_at_the_same_time_take_every_file_once(harbour: Harbour) -> None:
+    names = [f"{number}.jsonl" for number in range(12)]
+    for name in names:
+        harbour.drop(name, name)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: harbour.look(), range(4)))
+    taken = [found.place.rpartition("/")[2] for result in results for found in result.of(Outcome.TAKEN)]
+    assert sorted(taken) == sorted(names)
+    assert len(harbour.batches()) == len(harbour.asked) == 12
+    harbour.end()
+    assert harbour.tree() == {"done": sorted(names)}
+
+
+def test_a_file_of_the_same_name_may_come_while_the_one_before_is_under_way(harbour: Harbour) -> None:
+    harbour.drop("daily.jsonl", "c1")
+    harbour.look()
+    harbour.drop("daily.jsonl", "c2")
+    assert [found.outcome for found in harbour.look().found] == [Outcome.UNDER_WAY, Outcome.TAKEN]
+    harbour.end()
+    assert harbour.tree() == {"done": ["daily.jsonl", "daily.jsonl"]}
