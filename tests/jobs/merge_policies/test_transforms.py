@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.merge_policies.models import IDENTITY_MAP, MergePolicy, UnionSchema
-from jobs.merge_policies.transforms.attributes import attributes
+from jobs.merge_policies.transforms import attributes
 from tests.jobs.merge_policies.oracle import (
     CITY,
     TAGS,

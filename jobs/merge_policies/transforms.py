@@ -38,17 +38,17 @@ def attributes(fragments: DataFrame, policy: MergePolicy, schema: UnionSchema) -
     Returns:
         `profile_id` and the union's leaves.
     """
-    taking = taking_part(fragments, policy)
-    if by_source_instant(policy, schema):
+    taking = _taking_part(fragments, policy)
+    if _by_source_instant(policy, schema):
         return _between_datasets(_within_datasets(taking, schema), schema)
-    newest_first = Window.partitionBy(PROFILE_ID).orderBy(*in_order(policy))
+    newest_first = Window.partitionBy(PROFILE_ID).orderBy(*_in_order(policy))
     every_row = newest_first.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     # Everything over one window: one sort, whatever the number of leaves.
     merged = taking.select(PROFILE_ID, *_leaves(schema, every_row), F.row_number().over(newest_first).alias(_RANK))
     return merged.where(F.col(_RANK) == 1).drop(_RANK)
 
 
-def taking_part(fragments: DataFrame, policy: MergePolicy) -> DataFrame:
+def _taking_part(fragments: DataFrame, policy: MergePolicy) -> DataFrame:
     """Keep the fragments that the policy merges."""
     merge = policy.attribute_merge
     if merge.type is MergeType.DATASET_PRECEDENCE:
@@ -56,12 +56,12 @@ def taking_part(fragments: DataFrame, policy: MergePolicy) -> DataFrame:
     return fragments
 
 
-def by_source_instant(policy: MergePolicy, schema: UnionSchema) -> bool:
+def _by_source_instant(policy: MergePolicy, schema: UnionSchema) -> bool:
     """Tell whether the sources' own instants decide between datasets."""
     return bool(schema.instants) and policy.attribute_merge.type is MergeType.TIMESTAMP_ORDERED
 
 
-def in_order(policy: MergePolicy) -> list[Column]:
+def _in_order(policy: MergePolicy) -> list[Column]:
     """Return the order of the fragments of a profile, the winning one first."""
     merge = policy.attribute_merge
     if merge.type is MergeType.DATASET_PRECEDENCE:
@@ -71,12 +71,7 @@ def in_order(policy: MergePolicy) -> list[Column]:
     return [newest, F.col(DATASET).asc(), *rest]
 
 
-def in_order_within_dataset() -> list[Column]:
-    """Return the order of the fragments of one dataset in a profile, the last ingested first."""
-    return _last_ingested_first()
-
-
-def source_instant(schema: UnionSchema) -> Column:
+def _source_instant(schema: UnionSchema) -> Column:
     """Return when the source last changed a fragment's record, and the instant of ingestion where it does not say."""
     said = [F.when(F.col(DATASET) == dataset, F.col(quoted(path))) for dataset, path in sorted(schema.instants.items())]
     return F.coalesce(*said, F.col(AT))
@@ -89,7 +84,7 @@ def _last_ingested_first() -> list[Column]:
 def _leaves(schema: UnionSchema, every_row: WindowSpec) -> list[Column]:
     return [
         (
-            united(F.collect_list(_entries()).over(every_row), schema)
+            _united(F.collect_list(_entries()).over(every_row), schema)
             if name == IDENTITY_MAP
             else F.first(quoted(name), ignorenulls=True).over(every_row)
         ).alias(name)
@@ -113,7 +108,7 @@ def _within_datasets(fragments: DataFrame, schema: UnionSchema) -> DataFrame:
     ]
     lists = F.collect_list(_entries()).over(every_row)
     entries = F.when(F.size(lists) > 0, F.flatten(lists)).alias(_ENTRIES)
-    timed = fragments.withColumn(_INSTANT, source_instant(schema))
+    timed = fragments.withColumn(_INSTANT, _source_instant(schema))
     ranked = timed.select(PROFILE_ID, DATASET, *columns, entries, F.row_number().over(newest_first).alias(_RANK))
     return ranked.where(F.col(_RANK) == 1).drop(_RANK)
 
@@ -129,7 +124,7 @@ def _between_datasets(values: DataFrame, schema: UnionSchema) -> DataFrame:
         return F.max_by(given.getField("value"), order)
 
     columns = [
-        (united(F.collect_list(_ENTRIES), schema) if name == IDENTITY_MAP else newest(name)).alias(name)
+        (_united(F.collect_list(_ENTRIES), schema) if name == IDENTITY_MAP else newest(name)).alias(name)
         for name in schema.names
     ]
     return values.groupBy(PROFILE_ID).agg(*columns)
@@ -147,7 +142,7 @@ def _entries() -> Column:
     return F.flatten(listed)
 
 
-def united(lists: Column, schema: UnionSchema) -> Column:
+def _united(lists: Column, schema: UnionSchema) -> Column:
     """Unite lists of entries to one `identityMap`: each id once under its namespace, sorted; primary if any says so."""
     codes = F.create_map(*(F.lit(text) for code in schema.namespaces for text in (code.lower(), code)))
     known = codes.cast("map<string,string>")

@@ -1,1 +1,0 @@
-"""Fragments to merged attributes, and to where each value came from."""
