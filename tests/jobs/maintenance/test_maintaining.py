@@ -209,11 +209,8 @@ def test_without_an_engine_the_other_steps_are_done_and_the_run_fails_naming_tho
 def test_a_table_that_cannot_be_read_keeps_no_other_out(workshop: Workshop, engine: Engine) -> None:
     workshop.apply()
     workshop.ingest("crm", customer("c1"))
-    broken = Path(workshop.store.path("links", "crm", "_delta_log"))
-    broken.mkdir(parents=True, exist_ok=True)
-    for file in broken.iterdir():
-        file.unlink()
-    (broken / "00000000000000000000.json").write_text("{ this is no log")
+    log = Path(workshop.store.path("links", "crm"), "_delta_log", "00000000000000000000.json")
+    log.write_text("{ this is no log")
     junk = write_old(Path(workshop.store.path("lake", "crm"), "junk.parquet"), 100)
     done = maintained(workshop, engine, "vacuum")
     assert done.status is MaintenanceStatus.FAILED
