@@ -1,6 +1,8 @@
-"""`./run bench [CASE] [--json]`."""
+"""`./run bench [CASE] [--json] [--rows N] [--batches N]`."""
 
+import argparse
 import importlib
+import inspect
 import json
 import os
 import platform
@@ -14,18 +16,23 @@ CASES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.
 
 def main(arguments: list[str]) -> int:
     """Run one case, or all, and print a table or one JSON document; 1 when a goal was missed."""
-    as_json = "--json" in arguments
-    named = [argument for argument in arguments if argument != "--json"]
-    if unknown := [name for name in named if name not in CASES]:
-        sys.stderr.write(f"bench: no case {unknown[0]!r}; known: {', '.join(CASES)}\n")
-        return 2
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
+    parser.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--rows", type=int, help="rows of the table that is upserted")
+    parser.add_argument("--batches", type=int, help="batches that are upserted")
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.case if name not in CASES]:
+        parser.error(f"no case {unknown[0]!r}; known: {', '.join(CASES)}")
     documents = []
-    for case in named or CASES:
-        results = importlib.import_module(f"benchmarks.{case}").run()
+    for case in asked.case or CASES:
+        run = importlib.import_module(f"benchmarks.{case}").run
+        sizes = {name: getattr(asked, name) for name in ("rows", "batches") if getattr(asked, name) is not None}
+        results = run(**{name: size for name, size in sizes.items() if name in inspect.signature(run).parameters})
         documents.append({"case": case, "machine": machine(), "results": [r.document() for r in results]})
-        if not as_json:
+        if not asked.json:
             sys.stdout.write(f"{case} on {machine()}\n" + "".join(f"  {result}\n" for result in results))
-    if as_json:
+    if asked.json:
         sys.stdout.write(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2) + "\n")
     return 1 if any(r["met"] is False for d in documents for r in d["results"]) else 0
 
