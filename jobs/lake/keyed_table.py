@@ -166,6 +166,7 @@ _BOOKKEEPING = (
     ),
     Column(name=PART, type="string", comment="Batch id of a run; <buckets>-<bucket> of a base row"),
 )
+BOOKKEEPING_NAMES = frozenset(column.name for column in (*_PATCHING, *_BOOKKEEPING))
 
 
 def key_hash(key: KeyValue) -> int:

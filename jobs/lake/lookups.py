@@ -1,5 +1,6 @@
 """Look a key up in a keyed table without Spark, in tens of milliseconds: the runs and one bucket, by delta-rs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from jobs.errors import NotFound
 from jobs.lake.keyed_table import (
     AT,
     BASE,
+    BOOKKEEPING_NAMES,
     DELETE,
     FOLDED,
     FROM,
@@ -29,6 +31,8 @@ from jobs.lake.keyed_table import (
     Mode,
     key_hash,
 )
+from jobs.lake.reader import ddl
+from jobs.lake.schema import Column
 
 
 def lookup(
@@ -38,11 +42,22 @@ def lookup(
     version: int | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
-    """Return the row of a key, columns `table.visible_names`, or None.
+    """Return the row of a key, columns `table.visible_names`, or None. Arguments and errors as of `lookup_all`."""
+    return lookup_all(table, [key], active, version, storage_options).get(key)
+
+
+def lookup_all(
+    table: KeyedTable,
+    keys: Sequence[KeyValue],
+    active: Sequence[tuple[str, int]],
+    version: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> dict[KeyValue, dict[str, Any]]:
+    """Return the rows of keys, columns `table.visible_names`, by key; a key that does not exist has none.
 
     Args:
         table: in mode replace or patch; combined rows are read by Spark.
-        key: value of the key; a tuple when it has several columns.
+        keys: values of the key; tuples when it has several columns.
         active: (batch id, `_seq`) of the batches that are ACTIVE, folded or not.
         version: version of the Delta table to read; default the newest.
         storage_options: access to an object store, as delta-rs takes it.
@@ -52,19 +67,58 @@ def lookup(
     """
     if table.mode is Mode.COMBINE:
         raise ValueError(f"table {table.name!r}: a lookup without Spark needs mode replace or patch, not {table.mode}")
-    try:
-        opened = DeltaTable(table.path, version=version, storage_options=dict(storage_options or {}))
-    except TableNotFoundError:
-        raise NotFound(f"no table at {table.path}") from None
-    places = _places(opened, key, active)
+    opened = _open(table.path, version, storage_options)
+    wanted = {key if isinstance(key, tuple) else (key,): key for key in keys}
+    places = _places(opened, keys, active) if keys else []
     if not places:
-        return None
-    wanted = _is_key(table, key) & _any(places)
-    rows = opened.to_pyarrow_dataset().to_table(filter=wanted).to_pylist(maps_as_pydicts="strict")
-    if table.mode is Mode.PATCH:
-        return patched(rows, table)
-    last = max(rows, key=_place, default=None)
-    return {name: last[name] for name in table.visible_names} if last and last[OP] != DELETE else None
+        return {}
+    found = opened.to_pyarrow_dataset().to_table(filter=_has_key(table, list(wanted)) & _any(places))
+    by_key: dict[KeyValue, list[dict[str, Any]]] = {}
+    for row in found.to_pylist(maps_as_pydicts="strict"):
+        by_key.setdefault(wanted[tuple(row[name] for name in table.key_names)], []).append(row)
+    make = patched if table.mode is Mode.PATCH else _last
+    return {key: made for key, rows in by_key.items() if (made := make(rows, table)) is not None}
+
+
+def described(
+    path: str,
+    name: str,
+    key: str,
+    mode: Mode = Mode.REPLACE,
+    append: frozenset[str] = frozenset(),
+    version: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> KeyedTable:
+    """Describe a keyed table as it is, for those who only read it and know its key.
+
+    Raises:
+        NotFound: there is no table at the path.
+    """
+    opened = _open(path, version, storage_options)
+    declared = json.loads(opened.schema().to_json())["fields"]
+    columns = [Column(name=field["name"], type=ddl(field["type"])) for field in declared]
+    payload = [column for column in columns if column.name not in {key, *BOOKKEEPING_NAMES}]
+    return KeyedTable(
+        path=path,
+        name=name,
+        comment="",
+        key=tuple(column for column in columns if column.name == key),
+        payload=tuple(payload),
+        mode=mode,
+        append=append,
+    )
+
+
+def _open(path: str, version: int | None, storage_options: Mapping[str, str] | None) -> DeltaTable:
+    try:
+        return DeltaTable(path, version=version, storage_options=dict(storage_options or {}))
+    except TableNotFoundError:
+        raise NotFound(f"no table at {path}") from None
+
+
+def _last(rows: Sequence[Mapping[str, Any]], table: KeyedTable) -> dict[str, Any] | None:
+    last = max(rows, key=_place)
+    return {name: last[name] for name in table.visible_names} if last[OP] != DELETE else None
 
 
 def patched(rows: Sequence[Mapping[str, Any]], table: KeyedTable) -> dict[str, Any] | None:
@@ -109,7 +163,7 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
     return row[SEQ], row[ORD]
 
 
-def _places(opened: DeltaTable, key: KeyValue, active: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
+def _places(opened: DeltaTable, keys: Sequence[KeyValue], active: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
     partitions = {(part[LEVEL], part[PART]) for part in opened.partitions()}
     seqs = dict(active)
     runs = {part for level, part in partitions if level == RUN and part in seqs}
@@ -119,7 +173,7 @@ def _places(opened: DeltaTable, key: KeyValue, active: Sequence[tuple[str, int]]
     if doubtful := {run for run in runs if seqs[run] <= watermark}:
         runs -= doubtful & _folded(opened, seqs)
     counts = {part.partition("-")[0] for level, part in partitions if level == BASE}
-    buckets = {(BASE, f"{count}-{key_hash(key) % int(count)}") for count in counts}
+    buckets = {(BASE, f"{count}-{key_hash(key) % int(count)}") for count in counts for key in keys}
     return [*((RUN, run) for run in runs), *(buckets & partitions)]
 
 
@@ -135,8 +189,13 @@ def _any(places: Sequence[tuple[str, str]]) -> pc.Expression:
     return found
 
 
-def _is_key(table: KeyedTable, key: KeyValue) -> pc.Expression:
-    wanted = pc.scalar(True)
-    for column, value in zip(table.key, key if isinstance(key, tuple) else (key,), strict=True):
-        wanted = wanted & (pc.field(column.name) == pa.scalar(value))
+def _has_key(table: KeyedTable, keys: Sequence[tuple[str | int, ...]]) -> pc.Expression:
+    if len(table.key) == 1:
+        return pc.field(table.key_names[0]).isin([key[0] for key in keys])
+    wanted = pc.scalar(False)
+    for key in keys:
+        this = pc.scalar(True)
+        for column, value in zip(table.key, key, strict=True):
+            this = this & (pc.field(column.name) == pa.scalar(value))
+        wanted = wanted | this
     return wanted

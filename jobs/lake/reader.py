@@ -59,7 +59,7 @@ def describe(store: Store, name: str) -> TableDescription:
         raise NotFound(f"no table {shortened(name)} in sandbox {store.sandbox!r}; {known_here(name, found)}")
     table = found[name]
     columns = tuple(
-        Column(name=field["name"], type=_ddl(field["type"]), comment=field["metadata"].get("comment", ""))
+        Column(name=field["name"], type=ddl(field["type"]), comment=field["metadata"].get("comment", ""))
         for field in json.loads(table.schema().to_json())["fields"]
     )
     facts = _facts(store, name, table).model_dump()
@@ -128,15 +128,15 @@ def _committed_by(text: str | None) -> CommitText:
         return CommitText(job="", write="")
 
 
-def _ddl(declared: Any) -> str:  # a type in the JSON form of Delta's protocol
-    """Write a type as Spark does."""
+def ddl(declared: Any) -> str:  # parsed JSON
+    """Write a type as Spark does; given in the JSON form of Delta's protocol."""
     if isinstance(declared, str):
         return declared
     match declared["type"]:
         case "array":
-            return f"array<{_ddl(declared['elementType'])}>"
+            return f"array<{ddl(declared['elementType'])}>"
         case "map":
-            return f"map<{_ddl(declared['keyType'])},{_ddl(declared['valueType'])}>"
+            return f"map<{ddl(declared['keyType'])},{ddl(declared['valueType'])}>"
         case _:
-            parts = (f"{field['name']}:{_ddl(field['type'])}" for field in declared["fields"])
+            parts = (f"{field['name']}:{ddl(field['type'])}" for field in declared["fields"])
             return f"struct<{','.join(parts)}>"
