@@ -24,6 +24,7 @@ USAGE = """Usage: ./run COMMAND
   tessera    set up, then the command-line program: ./run tessera --help
   lint       the checks alone
   bench      the benchmarks                                                  [CASE] [--json]
+  crash      kill at every commit and race, N times, and say what came of it [N] [NAME]
   setup      only what the other commands do first
   lock       pin anew what requirements.txt pulls in                         [--upgrade]
 
@@ -138,6 +139,15 @@ def _bench(machine: Machine, arguments: Sequence[str]) -> int:
     os.execve(VENV_PYTHON, [str(VENV_PYTHON), "-m", "benchmarks", *arguments], env)
 
 
+def _crash(machine: Machine, arguments: Sequence[str]) -> int:
+    from launcher.environment import child_environment
+    from launcher.setup import set_up
+
+    ready = set_up(machine)
+    env = child_environment(machine, ready.java, ready.secrets)
+    os.execve(VENV_PYTHON, [str(VENV_PYTHON), "-m", "tests.crash", *arguments], env)
+
+
 def _tessera(machine: Machine, arguments: Sequence[str]) -> int:
     from launcher.environment import child_environment
     from launcher.setup import set_up
@@ -165,6 +175,7 @@ _COMMANDS: dict[str, Command] = {
     "tessera": _tessera,
     "lint": _lint,
     "bench": _bench,
+    "crash": _crash,
     "setup": _setup,
     "lock": _lock,
 }

@@ -6,21 +6,18 @@ TESSERA_TEST_SPARK=sc://host:port takes a server that runs already. The tests of
 last.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.session import server
 from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
-from jobs.session.secret import engine_token
-from jobs.session.server_state import be_client
 from jobs.settings import Settings
-from tests.homes import link_jars, settings_at
+from tests.homes import settings_at
 from tests.running_platform import RunningPlatform
+from tests.servers import server_settings, spark_server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,23 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def engine_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of the run's embedded server: a TESSERA_HOME and a port of its own."""
-    home = tmp_path_factory.mktemp("engine home 집")
-    link_jars(home)
-    settings = settings_at(home)
-    # It serves every test of the run.
-    return settings.model_copy(update={"engine": settings.engine.model_copy(update={"memory": "2g"})})
+    return server_settings(tmp_path_factory.mktemp("engine home 집"))
 
 
 @pytest.fixture(scope="session")
 def engine(engine_settings: Settings) -> Iterator[Engine]:
     """The Spark server of the whole run, by an address that works with any settings."""
-    if given := os.environ.get("TESSERA_TEST_SPARK"):
-        yield Engine.parse(given)
-        return
-    with be_client(engine_settings.home):
-        address = server.ensure_running(engine_settings)
-        yield Engine.parse(f"{address}/;token={engine_token(engine_settings.home)}")
-    server.stop(engine_settings)
+    with spark_server(engine_settings) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,170 @@
+"""A TESSERA_HOME that programs work at, on the test run's Spark server, and all in it that must come out equal."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.records import Batch, BatchStatus
+from jobs.ingest.models import IngestResult
+from jobs.session.engines import Engine
+from jobs.settings import Settings
+from tests.crash.processes import Ended, Program
+
+Snapshot = dict[str, list[str]]
+# Named alike in a clean run and in one that was killed; what a commit took in bytes is not.
+_OF_A_BATCH = ("id", "dataset_id", "status", "in_profile", "generation", "reason")
+_ORDER = ("seq", "at")
+
+
+@dataclass
+class Server:
+    """The Spark server that every site uses."""
+
+    settings: Settings
+    engine: Engine
+
+    def link_from(self, home: Path) -> dict[str, str]:
+        """Let a TESSERA_HOME take the server for its own when it is the test run's; gives the environment for that."""
+        own = f"sc://localhost:{self.settings.network.engine_port}"
+        if not self.engine.target.startswith(own):
+            return {"TESSERA_SPARK": self.engine.target}
+        for name in ("engine", "secrets.json"):
+            (home / name).unlink(missing_ok=True)
+            (home / name).symlink_to(self.settings.home / name)
+        return {"TESSERA_SPARK": "embedded", "TESSERA_PORT": str(self.settings.network.port)}
+
+
+@dataclass
+class Site:
+    """One store and one catalog."""
+
+    server: Server
+    home: Path
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def start(self, *arguments: str, **environment: str) -> Program:
+        """Start `tessera …` or `upkeep …`."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "logs").mkdir(exist_ok=True)
+        output = self.home / "logs" / f"{arguments[0]}-{next(self._numbers)}.log"
+        return Program(arguments, self.environment | environment, output)
+
+    def run(self, *arguments: str, **environment: str) -> Ended:
+        """Run a program to its end."""
+        return self.start(*arguments, **environment).wait()
+
+    def done(self, *arguments: str, **environment: str) -> None:
+        """Run a program that must succeed."""
+        ended = self.run(*arguments, **environment)
+        assert ended.code == 0, ended.output
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "TESSERA_HOME": str(self.home),
+            # Renewed in every job, and looked at often.
+            "TESSERA_INGEST__LEASE_SECONDS": "1.5",
+            "TESSERA_INGEST__POLL_SECONDS": "0.1",
+            "TESSERA_INGEST__ECID_CHECK": "false",
+            "PYSPARK_PIN_THREAD": "true",
+            **self.server.link_from(self.home),
+        }
+
+    def copy_to(self, home: Path) -> "Site":
+        """Make another site of the same content."""
+        if self.home.exists():
+            shutil.copytree(self.home, home, symlinks=True)
+        return Site(self.server, home)
+
+    @property
+    def store(self) -> Path:
+        return self.home / "store" / "prod"
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog.open(f"sqlite:///{self.home / 'catalog.db'}", "prod", "test")
+
+    def table_paths(self) -> list[Path]:
+        return sorted(log.parent for log in self.store.rglob("_delta_log"))
+
+    def rows(self, *parts: str) -> list[str]:
+        """The rows of a table as they lie there, as sorted texts; none when there is no table."""
+        path = self.store.joinpath(*parts)
+        return _rows(DeltaTable(str(path))) if (path / "_delta_log").exists() else []
+
+    def snapshot(self) -> Snapshot:
+        """Everything that must be equal, however often programs were killed on the way."""
+        found = {}
+        for path in self.table_paths():
+            name, table = str(path.relative_to(self.store)), DeltaTable(str(path))
+            found[name] = _rows(table)
+            found[f"{name} (columns)"] = sorted(table.schema().to_json().split('{"name"'))
+            kept = {**table.metadata().configuration, "comment": table.metadata().description}
+            found[f"{name} (properties)"] = sorted(f"{key}={value}" for key, value in kept.items())
+        staging = self.store / "staging"
+        found["staging"] = sorted(left.name for left in staging.iterdir()) if staging.exists() else []
+        return found | self._records()
+
+    def _records(self) -> Snapshot:
+        if not (self.home / "catalog.db").exists():
+            return {}
+        with self.catalog as catalog:
+            datasets = [
+                f"{d.id} g{d.generation} v{d.version} {d.definition.model_dump_json()} "
+                f"{len(catalog.enabled_intervals(d.id))} {catalog.profile_batches(d.id)}"
+                for d in catalog.datasets()
+            ]
+            return {
+                "batches": sorted(self._record(catalog, batch) for batch in catalog.batches()),
+                "datasets": datasets,
+                "namespaces": [n.model_dump_json() for n in catalog.namespaces()],
+                "leases": [lease.model_dump_json() for lease in catalog.leases()],
+            }
+
+    def _record(self, catalog: Catalog, batch: Batch) -> str:
+        kept: dict[str, Any] = {name: getattr(batch, name) for name in _OF_A_BATCH}
+        # One that failed for good and is run again gets another place.
+        if batch.status is not BatchStatus.FAILED:
+            kept |= {name: getattr(batch, name) for name in _ORDER}
+        ends = [event.to_status for event in catalog.history("batch", batch.id) if event.to_status == "ACTIVE"]
+        kept |= {"files": [file.name for file in batch.files], "became_active": len(ends)}
+        if batch.result is not None:
+            kept["result"] = self._equation(batch)
+        return json.dumps(kept, sort_keys=True, default=str)
+
+    def _equation(self, batch: Batch) -> str:
+        result = IngestResult.model_validate(batch.result)
+        assert result.read == result.applied + result.superseded + result.duplicates + result.quarantined
+        for name, written in result.tables.items():
+            self._assert_wrote(name, batch, written.version)
+        return f"{result.equation}; {[(name, written.rows) for name, written in sorted(result.tables.items())]}"
+
+    def _assert_wrote(self, name: str, batch: Batch, version: int) -> None:
+        """The version that a record names is a commit of that batch."""
+        path = self.store / name
+        at = path if (path / "_delta_log").exists() else path / f"g{batch.generation}"
+        commit = at / "_delta_log" / f"{version:020}.json"
+        assert f'\\"batch\\":\\"{batch.id}\\"' in commit.read_text(), f"{name} version {version} is not of {batch.id}"
+
+
+def _rows(table: DeltaTable) -> list[str]:
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table.to_pyarrow_table().to_pylist())
+
+
+def assert_same(found: Snapshot, clean: Snapshot) -> None:
+    """Hold a site that was killed to one that was not; names what is lost and what is too much."""
+    for name in sorted(found.keys() | clean.keys()):
+        have, want = found.get(name, []), clean.get(name, [])
+        assert have == want, f"{name}: lost {_without(want, have)}, too much {_without(have, want)}"
+
+
+def _without(rows: list[str], others: list[str]) -> list[str]:
+    left = list(others)
+    return [row for row in rows if row not in left or left.remove(row)][:5]  # type: ignore[func-returns-value]

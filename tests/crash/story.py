@@ -1,0 +1,149 @@
+"""What is done to a site step by step, so that every commit of the product is made at one of the steps.
+
+Each step begins from what a clean run of the ones before it left, so a step can be killed, run again, and held to the
+clean run of the same step.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from jobs.faults import Fault
+from tests.builders import NAMESPACES, Row, crm, customer, event, field as column, web, write_jsonl, write_text
+from tests.crash.processes import KILLED
+from tests.crash.site import Server, Site, Snapshot
+
+EMAIL, FIRST, CITY, PRICE = (
+    "personalEmail.address",
+    "person.name.firstName",
+    "homeAddress.city",
+    "commerce.order.priceTotal",
+)
+AT = "2026-01-0{}T00:00:00Z"
+BAD = {"personID": "c9", "age": "unknown"}
+GROWN = [*crm()["fields"], column("loyalty.points", "integer", comment="Points")]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, and what it commits, in the order in which it comes there."""
+
+    name: str
+    arguments: tuple[str, ...]
+    commits: tuple[Fault, ...] = ()
+    code: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Before(NamedTuple):
+    """What a step finds, and what it leaves when nothing happens to it."""
+
+    home: Path
+    after: Snapshot
+
+
+def inputs(folder: Path) -> Path:
+    """Write the files of the story."""
+    write_text(folder / "first.yaml", _definitions(crm(), web()))
+    write_text(folder / "second.yaml", _definitions(crm(fields=GROWN), web()))
+    customers = [customer(f"c{n}", **{EMAIL: f"c{n}@x.io", FIRST: f"Ann {n}", CITY: "Paris"}) for n in range(1, 8)]
+    write_jsonl(folder / "crm-1.jsonl", [*customers[:5], BAD])
+    write_jsonl(folder / "crm-2.jsonl", [*customers[5:], customer("c1", **{CITY: "Lyon", "loyalty.points": 3})])
+    write_jsonl(folder / "crm-3.jsonl", [customer("c2", **{FIRST: "Zoé"}), customer("c8", **{EMAIL: "c1@x.io"})])
+    events = [event(f"e{n}", personID=f"c{n}", **{PRICE: n}) for n in range(1, 6)]
+    write_jsonl(folder / "web-1.jsonl", [*events[:3], event("e1"), {"timestamp": "2026-01-01T00:00:00Z"}])
+    write_jsonl(folder / "web-2.jsonl", [*events[2:], {"_id": "e9"}])
+    return folder
+
+
+def _definitions(*datasets: Row) -> str:
+    return json.dumps({"namespaces": NAMESPACES, "datasets": datasets})
+
+
+def ingest(folder: Path, dataset: str, number: int, day: int | None = None) -> tuple[str, ...]:
+    """The command that ingests <dataset>-<number>.jsonl as a batch of that name, at an instant of that day."""
+    batch = f"{dataset}-{number}"
+    file = str(folder / f"{batch}.jsonl")
+    return ("tessera", "ingest", dataset, file, "--batch", batch, "--at", AT.format(day or number))
+
+
+def steps(folder: Path) -> tuple[Step, ...]:
+    """The story."""
+    refused = {"TESSERA_INGEST__MAX_REFUSED_SHARE": "0.1"}
+    died = {"TESSERA_FAULT": f"{Fault.FINISH_BATCH}:before"}
+    of_a_batch = (Fault.CREATE_BATCH, Fault.BEGIN_ATTEMPT, Fault.CREATE_TABLE, Fault.QUARANTINE, Fault.LAKE)
+    of_records = (*of_a_batch, Fault.RENEW_LEASE, Fault.FRAGMENTS, Fault.LINKS, Fault.FINISH_BATCH)
+    removal = (Fault.DROP_BATCH, Fault.DROP_RUN, Fault.FAIL_BATCH)
+    return (
+        Step("apply", _apply(folder, "first"), (Fault.MIGRATE_CATALOG, Fault.APPLY_DEFINITIONS)),
+        Step("records", ingest(folder, "crm", 1), of_records),
+        Step("events", ingest(folder, "web", 1), (Fault.EVENTS,)),
+        Step("apply-again", _apply(folder, "second")),
+        Step("records-of-more-columns", ingest(folder, "crm", 2), (Fault.ALTER_TABLE,)),
+        # Everything is written when it dies, and refused as a whole when it is sent again.
+        Step("events-that-died", ingest(folder, "web", 2), code=KILLED, environment=died),
+        Step("events-that-fail", ingest(folder, "web", 2), removal, code=2, environment=refused),
+        Step("fold", ("upkeep", "fold", "crm"), (Fault.FOLD,)),
+        Step("switch", ("upkeep", "switch", "web", "1", "2"), (Fault.SWITCH_GENERATION,)),
+        Step("clear", ("upkeep", "clear", "crm"), (Fault.CLEAR,)),
+    )
+
+
+def _apply(folder: Path, name: str) -> tuple[str, ...]:
+    return ("tessera", "apply", str(folder / f"{name}.yaml"))
+
+
+class Story:
+    """The clean run: what each step finds and leaves, played as far as it is asked for."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.folder = inputs(folder / "in")
+        self.steps: Sequence[Step] = steps(self.folder)
+        self._kept = folder
+        self._site = Site(server, folder / "clean")
+        self._played: dict[str, Before] = {}
+        self._others: dict[tuple[tuple[str, ...], ...], Snapshot] = {}
+
+    def step(self, name: str) -> Step:
+        """The step of a name."""
+        return next(step for step in self.steps if step.name == name)
+
+    def step_of(self, fault: Fault) -> Step:
+        """The step that makes a commit."""
+        found = [step for step in self.steps if fault in step.commits]
+        assert found, f"no step of the story makes the commit {fault}; add one to tests/crash/story.py"
+        return found[0]
+
+    def before(self, step: Step) -> Before:
+        """What a step finds and leaves."""
+        for each in self.steps:
+            if each.name not in self._played:
+                self._play(each)
+            if each is step:
+                break
+        return self._played[step.name]
+
+    def site_before(self, step: Step, home: Path) -> Site:
+        """A new site as a step finds it."""
+        shutil.rmtree(home, ignore_errors=True)
+        return Site(self.server, self.before(step).home).copy_to(home)
+
+    def clean(self, step: Step, *commands: tuple[str, ...]) -> Snapshot:
+        """What other commands, one after the other, leave of what a step finds."""
+        if commands not in self._others:
+            site = self.site_before(step, self._kept / "other")
+            for command in commands:
+                site.done(*command)
+            self._others[commands] = site.snapshot()
+        return self._others[commands]
+
+    def _play(self, step: Step) -> None:
+        kept = self._kept / f"before-{step.name}"
+        self._site.copy_to(kept)
+        ended = self._site.run(*step.arguments, **step.environment)
+        assert ended.code == step.code, ended.output
+        self._played[step.name] = Before(kept, self._site.snapshot())

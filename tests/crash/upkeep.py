@@ -1,0 +1,63 @@
+"""What is done to fragments beside ingests: `upkeep fold DATASET`, `switch DATASET FROM TO`, `clear DATASET`."""
+
+import sys
+from datetime import UTC, datetime
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.records import InputFile
+from jobs.errors import TesseraError
+from jobs.ingest.models import IngestPlan
+from jobs.ingest.transforms.records import record_fragments
+from jobs.lake.commits import CommitInfo
+from jobs.lake.fold import fold
+from jobs.lake.keyed_table import KeyedTable
+from jobs.lake.runs import clear
+from jobs.session.client import new_session_id, open_session
+from jobs.session.engines import Engine
+from jobs.settings import Settings, load_settings
+
+OVERTAKEN = 75
+_COMMIT = CommitInfo(job="upkeep")
+
+
+def main() -> None:
+    what, dataset, *numbers = sys.argv[1:]
+    settings = load_settings()
+    with Catalog.open(settings.catalog_url, settings.store.sandbox, "upkeep") as catalog:
+        try:
+            if what == "switch":
+                current, to = map(int, numbers)
+                # Done by one that died after it.
+                if catalog.dataset(dataset).generation != to:
+                    catalog.switch_generation(dataset, current, to)
+            else:
+                with open_session(settings, Engine.parse(settings.engine.spark), new_session_id()) as spark:
+                    table = fragments_of(catalog, settings, dataset)
+                    if what == "clear":
+                        clear(spark, table, _COMMIT)
+                    elif (done := fold(spark, table, catalog.profile_batches(dataset), _COMMIT)).conflict:
+                        sys.stdout.write(f"{done.conflict}\n")
+                        sys.exit(OVERTAKEN)
+        except TesseraError as refused:
+            sys.stderr.write(f"error: {refused}\n")
+            sys.exit(refused.exit_code)
+
+
+def fragments_of(catalog: Catalog, settings: Settings, dataset: str) -> KeyedTable:
+    """The fragments of a record dataset, in its present generation."""
+    record = catalog.dataset(dataset)
+    plan = IngestPlan(
+        dataset=record.definition,
+        namespaces=(),
+        store_root=settings.store_root,
+        sandbox=catalog.sandbox,
+        generation=record.generation,
+        in_profile=True,
+        batch_id="none",
+        seq=0,
+        at=datetime(2024, 1, 1, tzinfo=UTC),
+        files=(InputFile(path="/none", name="none", size_bytes=0),),
+        bounds=settings.ingest,
+        commit=_COMMIT,
+    )
+    return record_fragments(plan)
