@@ -58,6 +58,7 @@ class MaintenanceBusy(Conflict):
     """Another maintenance of the sandbox is running."""
 
     def __init__(self, holder: Maintenance) -> None:
+        self.holder = holder
         super().__init__(
             f"maintenance {holder.id!r} of sandbox {holder.sandbox!r} is running ({holder.run or 'unnamed run'}, lease "
             f"until {holder.expires_at and holder.expires_at.isoformat(timespec='seconds')}); one runs at a time, so "

@@ -1,6 +1,7 @@
 """What lies in a store: its tables, their partitions as the log tells them, and files on disk; read without Spark."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -49,13 +50,10 @@ def partitions(path: str) -> list[Partition]:
     Raises:
         StoreError: something is there that cannot be read.
     """
-    try:
+    with _refusals(path):
         if not DeltaTable.is_deltatable(path):
             return []
         actions = pa.table(DeltaTable(path).get_add_actions(flatten=True)).to_pylist()
-    except (DeltaError, OSError) as refused:
-        reason = next(iter(str(refused).strip().splitlines()), type(refused).__name__)
-        raise StoreError(f"table {path} cannot be read: {reason}") from refused
     found: dict[tuple[tuple[str, str], ...], list[dict[str, object]]] = {}
     for action in actions:
         values = {key.removeprefix("partition."): str(v) for key, v in action.items() if key.startswith("partition.")}
@@ -68,6 +66,12 @@ def partitions(path: str) -> list[Partition]:
         )
         for values, files in found.items()
     ]
+
+
+def version_of(path: str) -> int:
+    """Return the present version of the table at a path; StoreError when it cannot be read."""
+    with _refusals(path):
+        return DeltaTable(path).version()
 
 
 def data_files(path: str) -> dict[str, int]:
@@ -85,6 +89,15 @@ def opened(path: str) -> tuple[fs.FileSystem, str]:
     """Return the file system of a path or URL, and the path on it."""
     system, inside = fs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
     return system, inside
+
+
+@contextmanager
+def _refusals(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError) as refused:
+        reason = next(iter(str(refused).strip().splitlines()), type(refused).__name__)
+        raise StoreError(f"table {path} cannot be read: {reason}") from refused
 
 
 def _below(system: fs.FileSystem, inside: str, name: str) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Versions of tables that readers rely on: a vacuum must not remove their files.
 
-A published cut names the version of every table that belongs together. While a cut in use is older than half the
-retention its tables are not vacuumed: the files of its versions may be about to go.
+A published cut names the version of every table that belongs together, and readers take the newest one. A file that a
+table has given up since then is kept for the retention; so while that cut is older than half the retention, a table
+that has changed since is not vacuumed. One that is still at the cut's version has no such file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -17,24 +18,36 @@ class VersionInUse(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    table: str
-    """Place of the table in its sandbox, e.g. fragments/crm/g0."""
+    path: str
+    version: int
     since: AwareDatetime
     by: str
 
 
 def versions_in_use(catalog: Catalog) -> tuple[VersionInUse, ...]:
-    """List the versions that published cuts rely on. Nothing publishes a cut yet."""
-    del catalog
-    return ()
+    """List the versions of the newest cut; none before the first refresh."""
+    cut = catalog.cut()
+    if cut is None:
+        return ()
+    by = f"cut {cut.number}"
+    return tuple(VersionInUse(path=table.path, version=table.version, since=cut.at, by=by) for table in cut.tables)
 
 
-def kept_from_vacuum(used: Iterable[VersionInUse], now: datetime, retention_days: float) -> dict[str, str]:
-    """Say by table why it is not vacuumed: a cut in use is older than half the retention."""
+def kept_from_vacuum(
+    used: Iterable[VersionInUse], present: Callable[[str], int], now: datetime, retention_days: float
+) -> dict[str, str]:
+    """Say by path why a table is not vacuumed now.
+
+    Args:
+        used: versions in use.
+        present: tells the present version of the table at a path; asked of tables in old cuts only.
+        now: what ages are measured against.
+        retention_days: how long a table's former files are kept.
+    """
     bound = timedelta(days=retention_days / 2)
-    old = (version for version in used if now - version.since > bound)
     return {
-        version.table: f"{version.table}: skipped, {version.by} uses its version of "
-        f"{version.since:%Y-%m-%d %H:%M} UTC, which is older than half the retention of {retention_days:g} days"
-        for version in old
+        one.path: f"skipped, {one.by} of {one.since:%Y-%m-%d %H:%M} UTC, which reads its version {one.version}, is "
+        f"older than half the retention of {retention_days:g} days"
+        for one in used
+        if now - one.since > bound and present(one.path) > one.version
     }

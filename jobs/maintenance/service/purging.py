@@ -3,22 +3,25 @@
 What killed attempts staged, replays that are over, former generations, and rows of batches that no record knows.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pyarrow import fs
 
-from jobs.catalog.records import BatchStatus, DatasetRecord
+from jobs.catalog.records import BatchStatus
 from jobs.errors import NotFound, StoreError, TesseraError
 from jobs.lake.generations import purge as purge_generation
 from jobs.lake.listing import opened, table_names
 from jobs.maintenance import job
 from jobs.maintenance.models import Done, PurgePlan, UnknownPartition
 from jobs.maintenance.service.batch_rows import BY_LEVEL, rows_of_batches
-from jobs.maintenance.service.folders import Folder, folders_in, remove
+from jobs.maintenance.service.folders import Folder, folders_in, look, remove
 from jobs.maintenance.service.work import Work
 
 _STAGING = "staging"
+_GENERATION = re.compile(r"([a-z_]+)/([^/]+)/g([0-9]+)")
 
 
 def purge(work: Work) -> Done:
@@ -80,27 +83,30 @@ def _is_over(work: Work, folder: Folder) -> bool:
 
 
 def _purged_generations(work: Work) -> Done:
-    """Remove generations that a dataset left longer ago than the retention."""
+    """Remove generations that a dataset, or the newest cut, left longer ago than the retention."""
     bound = work.now - timedelta(days=work.settings.maintenance.retention_days)
-    done = Done()
-    names = table_names(work.store)
+    names = [found for name in table_names(work.store) if (found := _GENERATION.fullmatch(name))]
+    left: list[tuple[str, str, int]] = []
     for record in work.catalog.datasets():
         left_at = {event.from_status: event.at for event in work.catalog.history("dataset", record.id)}
         under_way = {batch.generation for batch in work.catalog.batches(record.id, BatchStatus.PROCESSING)}
-        for room, generation in _generations(names, record):
-            left = left_at.get(f"g{generation}")
-            if generation in under_way or left is None or left >= bound:
-                continue
-            done += _purged_generation(work, room, record.id, generation)
-    return done
+        for room, item, generation in ((found[1], found[2], int(found[3])) for found in names):
+            is_former = room in BY_LEVEL and item == record.id and generation not in {record.generation, *under_way}
+            if is_former and left_at.get(f"g{generation}", bound) < bound:
+                left.append((room, item, generation))
+    left += _left_by_views(work, [(found[1], found[2], int(found[3])) for found in names], bound)
+    return sum((_purged_generation(work, *place) for place in left), Done())
 
 
-def _generations(names: list[str], record: DatasetRecord) -> Iterator[tuple[str, int]]:
-    for name in names:
-        room, _, rest = name.partition("/")
-        dataset, _, generation = rest.partition("/g")
-        if room in BY_LEVEL and dataset == record.id and generation not in ("", str(record.generation)):
-            yield room, int(generation)
+def _left_by_views(work: Work, there: list[tuple[str, str, int]], bound: datetime) -> Iterator[tuple[str, str, int]]:
+    """List generations of views that are older than the one in the newest cut, and were not written since the bound."""
+    cut = work.catalog.cut()
+    current = {(Path(table.path).parent.as_posix()): table.generation for table in cut.tables} if cut else {}
+    for room, item, generation in there:
+        if room not in BY_LEVEL and generation < current.get(work.store.path(room, item), 0):
+            log = Path(work.store.generation_path(room, item, generation), "_delta_log")
+            if work.store.is_local and look(log).changed < bound:
+                yield room, item, generation
 
 
 def _purged_generation(work: Work, room: str, dataset: str, generation: int) -> Done:

@@ -3,10 +3,15 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.maintenance_records import Maintenance, MaintenanceStatus, StaleMaintenance
+from jobs.catalog.maintenance_records import (
+    Maintenance,
+    MaintenanceBusy,
+    MaintenanceStatus,
+    StaleMaintenance,
+)
 from jobs.catalog.records import Attempt
 from jobs.errors import Conflict, TesseraError
 from jobs.ingest.service.running import kept_renewed, new_attempt
@@ -98,10 +103,18 @@ def close_maintenance(catalog: Catalog, settings: Settings, maintenance_id: str,
 
 
 def _take(catalog: Catalog, settings: Settings, maintenance_id: str, attempt: Attempt) -> Maintenance:
-    takes_over = None
+    takes_over, expected = None, None
     while True:
         try:
             return catalog.begin_maintenance(maintenance_id, attempt, takes_over)
+        except MaintenanceBusy as busy:
+            # One that was killed does not renew its lease; a live one is found out when it does.
+            expires = busy.holder.expires_at
+            is_long = expires is None or expires - datetime.now(UTC) > timedelta(seconds=attempt.lease_seconds)
+            if is_long or expected not in (None, expires):
+                raise
+            expected = expires
+            time.sleep(settings.ingest.poll_seconds)
         except StaleMaintenance as stale:
             holder = stale.holder
             if holder.attempt == takes_over:

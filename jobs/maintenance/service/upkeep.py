@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from jobs.catalog.records import BatchStatus, DatasetRecord
 from jobs.ingest.models import BatchOrder
-from jobs.lake.listing import table_names
+from jobs.lake.listing import table_names, version_of
 from jobs.maintenance import job
 from jobs.maintenance.models import DatasetUpkeep, Done, UpkeepPlan, VacuumPlan, VacuumTable
 from jobs.maintenance.service.batch_rows import rows_of_batches
@@ -31,15 +31,15 @@ def compact(work: Work) -> Done:
 def vacuum(work: Work) -> Done:
     """Remove files that no table has had since the retention; counts files, and bytes removed."""
     bounds = work.settings.maintenance
-    kept = kept_from_vacuum(versions_in_use(work.catalog), work.now, bounds.retention_days)
+    kept = kept_from_vacuum(versions_in_use(work.catalog), version_of, work.now, bounds.retention_days)
     busy = {lease.dataset_id for lease in work.catalog.leases()}
-    names = table_names(work.store)
+    paths = {name: work.store.path(*name.split("/")) for name in table_names(work.store)}
     tables = tuple(
-        VacuumTable(name=name, path=work.store.path(*name.split("/")), is_busy=name.split("/")[1] in busy)
-        for name in names
-        if name not in kept
+        VacuumTable(name=name, path=path, is_busy=bool(busy & set(name.split("/"))))
+        for name, path in paths.items()
+        if path not in kept
     )
-    notes = Done(notes=tuple(kept[name] for name in names if name in kept))
+    notes = Done(notes=tuple(f"{name}: {kept[path]}" for name, path in paths.items() if path in kept))
     if not tables:
         return notes
     return notes + work.spark(job.vacuum, VacuumPlan(tables=tables, bounds=bounds, commit=work.commit))

@@ -5,18 +5,21 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, functions as F
 
 from jobs.catalog.maintenance_records import Maintenance, MaintenanceStatus
-from jobs.catalog.records import BatchStatus
+from jobs.catalog.records import Attempt, BatchStatus
+from jobs.catalog.refreshes import CutTable
 from jobs.ingest import job as ingest_job
 from jobs.ingest.models import IngestParams
 from jobs.ingest.service.running import new_attempt
+from jobs.lake.listing import version_of
 from jobs.maintenance.models import MaintenanceParams, MaintenanceResult, Step, StepReport
-from jobs.maintenance.service import accept, summary
-from jobs.maintenance.service.cuts import VersionInUse, kept_from_vacuum
+from jobs.maintenance.service import accept, close, summary
+from jobs.maintenance.service.cuts import kept_from_vacuum, versions_in_use
 from jobs.maintenance.service.running import maintain
 from jobs.session.engines import Engine
 from tests.builders import customer, event, member, write_jsonl
@@ -211,11 +214,15 @@ def test_a_table_that_cannot_be_read_keeps_no_other_out(workshop: Workshop, engi
     workshop.ingest("crm", customer("c1"))
     log = Path(workshop.store.path("links", "crm"), "_delta_log", "00000000000000000000.json")
     log.write_text("{ this is no log")
-    junk = write_old(Path(workshop.store.path("lake", "crm"), "junk.parquet"), 100)
+    junk = write_old(Path(workshop.store.path("lake", "crm"), "junk.parquet"), 100, timedelta(days=10))
+    bounded(workshop, retention_days=14)
     done = maintained(workshop, engine, "vacuum")
     assert done.status is MaintenanceStatus.FAILED
     assert "links/crm" in (done.reason or "")
-    assert not junk.exists()
+    assert junk.exists(), "it is younger than the retention asked for"
+    configuration = DeltaTable(workshop.store.path("lake", "crm")).metadata().configuration
+    assert configuration["delta.deletedFileRetentionDuration"] == "interval 14 days"
+    assert reports(done)[Step.VACUUM].count == 0
 
 
 def test_rows_that_are_older_than_the_catalogs_record_of_their_dataset_are_left(
@@ -234,13 +241,32 @@ def test_rows_that_are_older_than_the_catalogs_record_of_their_dataset_are_left(
     assert workshop.table("lake", "crm").count() == 1
 
 
-def test_a_table_is_not_vacuumed_while_a_cut_in_use_is_older_than_half_the_retention() -> None:
-    now = datetime(2026, 1, 10, tzinfo=UTC)
-    used = [
-        VersionInUse(table="lake/crm", since=now - timedelta(days=4), by="cut 7"),
-        VersionInUse(table="lake/web", since=now - timedelta(days=3), by="cut 8"),
-    ]
-    assert kept_from_vacuum(used, now, 7) == {
-        "lake/crm": "lake/crm: skipped, cut 7 uses its version of 2026-01-06 00:00 UTC, which is older than half the "
-        "retention of 7 days"
-    }
+def test_a_changed_table_is_not_vacuumed_while_the_newest_cut_is_older_than_half_the_retention(
+    workshop: Workshop,
+) -> None:
+    attempt = Attempt(id="one")
+    paths = {name: workshop.store.path("lake", name) for name in ("changed", "same")}
+    for path in paths.values():
+        write_deltalake(path, pa.table({"x": [1]}))
+    write_deltalake(paths["changed"], pa.table({"x": [2]}), mode="overwrite")
+    assert versions_in_use(workshop.catalog) == ()
+    refresh = workshop.catalog.create_refresh({})
+    workshop.catalog.begin_refresh(refresh.id, attempt)
+    tables = [CutTable(name=f"lake/{name}", path=path, version=0) for name, path in paths.items()]
+    workshop.catalog.publish_refresh(refresh.id, attempt, {}, tables)
+    used, now = versions_in_use(workshop.catalog), datetime.now(UTC)
+    assert kept_from_vacuum(used, version_of, now + timedelta(days=3), 7) == {}
+    [(path, reason)] = kept_from_vacuum(used, version_of, now + timedelta(days=4), 7).items()
+    assert path == paths["changed"]
+    assert reason.startswith("skipped, cut 1 of ")
+    assert "which reads its version 0, is older than half the retention of 7 days" in reason
+
+
+def test_a_maintenance_that_its_run_leaves_behind_is_closed_and_another_runs_left_alone(workshop: Workshop) -> None:
+    record = accept(workshop.catalog, workshop.settings, MaintenanceParams(), "maintenance/r1/accept_maintenance/1")
+    attempt = Attempt(id="killed", engine="sc://localhost:1", run="maintenance/r1/maintain_store/1")
+    workshop.catalog.begin_maintenance(record.id, attempt)
+    run = "maintenance/{}/record_outcome/1"
+    assert " is RUNNING" in close(workshop.catalog, workshop.settings, record.id, run.format("r2"))
+    told = close(workshop.catalog, workshop.settings, record.id, run.format("r1"))
+    assert told == f"maintenance {record.id} is FAILED: cancelled, or killed, before the end"
