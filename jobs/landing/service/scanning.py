@@ -108,6 +108,7 @@ class _Look:
     now: datetime
     folder: Path
     found: list[Found]
+    holders: dict[str, list[tuple[str, BatchStatus]]] | None = None
 
     def all(self) -> None:
         """Go on with what was taken before, then take what is new."""
@@ -169,13 +170,15 @@ class _Look:
 
     def _new(self, claim: Claim, name: str, files: Sequence[InputFile]) -> list[InputFile]:
         """Leave out the files whose contents were ingested already; none are left while a copy of one is under way."""
-        holders = self.catalog.holders(self.folder.name)
+        if self.holders is None:
+            # Read once a look: there may be very many batches. What the look itself records is noted there.
+            self.holders = self.catalog.holders(self.folder.name)
         claimed = {other.batch_id for other in claims(self.folder) if other.batch_id}
         new: dict[str, InputFile] = {}
         copies: list[tuple[InputFile, str]] = []
         for file in files:
-            held = {status: holder for holder, status in holders.get(file.digest, [])}
-            under_way = [holder for holder, _ in holders.get(file.digest, []) if holder in claimed]
+            held = {status: holder for holder, status in self.holders.get(file.digest, [])}
+            under_way = [holder for holder, _ in self.holders.get(file.digest, []) if holder in claimed]
             if BatchStatus.ACTIVE in held or file.digest in new:
                 copies.append((file, held.get(BatchStatus.ACTIVE, "")))
             elif running := held.get(BatchStatus.PROCESSING) or next(iter(under_way), ""):
@@ -245,7 +248,11 @@ class _Look:
                 return batch
         except NotFound:
             pass
-        return self._service().create(self._params(claim), self._examined(claim), self.run)
+        batch = self._service().create(self._params(claim), self._examined(claim), self.run)
+        if self.holders is not None:
+            for file in batch.files:
+                self.holders.setdefault(file.digest, []).append((batch.id, batch.status))
+        return batch
 
     def _is_held(self, batch: Batch) -> bool:
         lease = self.catalog.lease(batch.dataset_id) if batch.status is BatchStatus.PROCESSING else None
