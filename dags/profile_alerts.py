@@ -1,4 +1,4 @@
-"""What people are told who do not look at the grid: a run failed, or a DAG is late.
+"""What people are told: beside a run, by a note in the grid; elsewhere, by an alert when a run failed or a DAG is late.
 
 An alert is one JSON document, posted to the Airflow connection `tessera_alerts`: host is the whole address, or host and
 port of a server and `schema` its protocol; a password is sent as a bearer token. Without the connection nothing is
@@ -20,7 +20,6 @@ from urllib.parse import quote, urlsplit
 from airflow.sdk import BaseNotifier, Connection, Context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
-from profile_tasks import dag_runs
 
 from jobs.errors import NotFound, StoreError, TesseraError
 from jobs.settings import Settings, load_settings
@@ -31,7 +30,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALERTS_CONNECTION = "tessera_alerts"
+# This Airflow's REST API and a user of it, for the notes of runs. Without it the settings `airflow` say who.
+AIRFLOW_CONNECTION = "tessera_airflow"
 _REASON_CHARACTERS = 1000
+
+
+def dag_runs() -> "DagRuns":
+    """Reach this Airflow's REST API, by the connection `tessera_airflow`, or else by the settings `airflow`.
+
+    Raises:
+        StoreError: neither names a password.
+    """
+    from jobs.dag_runs import DagRuns
+
+    try:
+        connection = Connection.get(AIRFLOW_CONNECTION)
+    except AirflowNotFoundException:
+        return DagRuns.of(load_settings())
+    host = connection.host or "localhost"
+    url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
+    port = f":{connection.port}" if connection.port else ""
+    return DagRuns(f"{url.rstrip('/')}{port}", connection.login or "", connection.password or "")
+
+
+def write_note(context: Context, note: str) -> None:
+    """Put the note beside the run in the grid; without it the run is as good."""
+    try:
+        with dag_runs() as runs:
+            runs.set_note(context["ti"].dag_id, context["ti"].run_id, note)
+    except TesseraError as refused:
+        logger.warning("the note was not written: %s", refused)
 
 
 class Alerts(BaseNotifier):

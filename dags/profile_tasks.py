@@ -26,6 +26,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRescheduleException, AirflowTaskTimeout
+from profile_alerts import write_note
 from pydantic import BaseModel, ValidationError
 
 from jobs.errors import InvalidRequest, StoreError, TesseraError
@@ -33,7 +34,6 @@ from jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from jobs.catalog.database import Catalog
-    from jobs.dag_runs import DagRuns
     from jobs.session.engines import Engine
 
 logger = logging.getLogger(__name__)
@@ -47,8 +47,6 @@ TAG_BY_HAND = "by-hand"
 TAG_SCHEDULED = "scheduled"
 
 SPARK_CONNECTION = "spark_default"
-# This Airflow's REST API and a user of it, for the notes of runs. Without it the settings `airflow` say who.
-AIRFLOW_CONNECTION = "tessera_airflow"
 _CONNECTION_EXAMPLE = (
     f"AIRFLOW_CONN_{SPARK_CONNECTION.upper()}="
     """'{"conn_type": "spark_connect", "host": "sc://localhost", "port": 15002}'"""
@@ -236,24 +234,6 @@ def spark_engine() -> "Engine":
     )
 
 
-def dag_runs() -> "DagRuns":
-    """Reach this Airflow's REST API, by the connection `tessera_airflow`, or else by the settings `airflow`.
-
-    Raises:
-        StoreError: neither names a password.
-    """
-    from jobs.dag_runs import DagRuns
-
-    try:
-        connection = Connection.get(AIRFLOW_CONNECTION)
-    except AirflowNotFoundException:
-        return DagRuns.of(load_settings())
-    host = connection.host or "localhost"
-    url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
-    port = f":{connection.port}" if connection.port else ""
-    return DagRuns(f"{url.rstrip('/')}{port}", connection.login or "", connection.password or "")
-
-
 def _service(feature: str) -> ModuleType:
     return import_module(f"jobs.{feature}.service")
 
@@ -302,12 +282,3 @@ def said_to_people(context: Context) -> Iterator[None]:
         write_note(context, str(refused))
         logger.error("%s", refused)
         raise Refused(refused.exit_code) from None
-
-
-def write_note(context: Context, note: str) -> None:
-    """Put the note beside the run in the grid; without it the run is as good."""
-    try:
-        with dag_runs() as runs:
-            runs.set_note(context["ti"].dag_id, context["ti"].run_id, note)
-    except TesseraError as refused:
-        logger.warning("the note was not written: %s", refused)

@@ -22,18 +22,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, get_current_context, task
-from profile_alerts import Alerts, late_dags, post
+from profile_alerts import Alerts, dag_runs, late_dags, post, write_note
 from profile_tasks import (
     DEFAULT_ARGS,
     TAG_PROFILE_STORE,
     TAG_SCHEDULED,
     checked,
-    dag_runs,
     form,
     run_name,
     said_to_people,
     settings_for,
-    write_note,
 )
 
 from jobs.catalog.forms import known_datasets, known_sandboxes
