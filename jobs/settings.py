@@ -7,7 +7,7 @@ its comment and unit; the classes here only give types.
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
@@ -105,6 +105,15 @@ class ProfileSettings(_Section):
     """How profiles are made."""
 
     custom_timestamps: bool
+    verify_profiles: int = Field(gt=0)
+
+
+class GraphSettings(_Section):
+    """Bounds of the identity graph."""
+
+    full: Literal["exclude"]
+    max_identities: int = Field(ge=1)
+    driver_links: int = Field(ge=1)
 
 
 class DagSettings(_Section):
@@ -112,6 +121,7 @@ class DagSettings(_Section):
 
     max_active_runs: int = Field(ge=1)
     ingest_timeout_minutes: float = Field(gt=0)
+    refresh_timeout_minutes: float = Field(gt=0)
     lease_poll_seconds: float = Field(gt=0)
 
 
@@ -177,6 +187,7 @@ class Settings(BaseSettings):
     engine: EngineSettings
     ingest: IngestSettings
     profiles: ProfileSettings
+    graph: GraphSettings
     dags: DagSettings
     landing: LandingSettings
     maintenance: MaintenanceSettings

@@ -162,6 +162,10 @@ def _check_reserved(dataset: Dataset, path: str) -> None:
     first, _, rest = path.partition(".")
     if first.lower() == "identitymap" or path == "_unset":
         raise ValueError(f"dataset {dataset.id!r}: path {path!r} is understood in every dataset; do not declare it")
+    if path.lower() == "profile_id":
+        raise ValueError(
+            f"dataset {dataset.id!r}: path {path!r} is the id that the platform gives a profile; rename it"
+        )
     if path.startswith("_") and not rest and path != "_id":
         raise ValueError(
             f"dataset {dataset.id!r}: path {path!r} is reserved for the platform's own columns; begin it with a letter"

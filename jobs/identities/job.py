@@ -63,12 +63,14 @@ class Graph:
     """The graph after a stitching.
 
     Args:
+        named: identity: the identities that the links name.
         touched: profile_id: the profiles of identities that the links name, as they are called now.
         ended: profile_id, merged_into: ids that are none any more.
         identities: every identity and its profile id, what was written included.
         result: the counts.
     """
 
+    named: DataFrame
     touched: DataFrame
     ended: DataFrame
     identities: DataFrame
@@ -166,6 +168,7 @@ def _write(spark: SparkSession, plan: StitchPlan, named: DataFrame, assigned: Da
         rows = merged_rows(over, again)
         written[merged_ids.name] = write_run(spark, merged_ids, rows, plan.run, plan.at, plan.commit, Fault.MERGED_IDS)
     return Graph(
+        named=named.select(IDENTITY),
         touched=touched_profiles(named, assigned),
         ended=over,
         identities=read_keyed(spark, identities, runs).select(IDENTITY, PROFILE_ID),

@@ -89,6 +89,11 @@ def folded_runs(spark: SparkSession, table: Levelled) -> set[Run]:
     return {Run(row[0], row[1]) for row in rows}
 
 
+def runs_there(spark: SparkSession, table: Levelled) -> set[str]:
+    """Return the batches whose runs lie in a table, whether they count or not."""
+    return _parts(load(spark, table), with_base=False)[RUN]
+
+
 def load(spark: SparkSession, table: Levelled) -> DataFrame:
     """All rows of the Delta table, as they are when the frame is executed."""
     return spark.read.format("delta").load(table.path)

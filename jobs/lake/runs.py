@@ -89,7 +89,7 @@ def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int
         active: (batch id, `_seq`) of the batches that are ACTIVE, folded or not.
     """
     layout = look(spark, table, active)
-    rows = load(spark, table)
+    rows = _complete(spark, table)
     base = rows.where(is_base())
     visible = [F.col(quoted(name)) for name in table.visible_names]
     if not layout.pending:
@@ -100,6 +100,23 @@ def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int
     contested = runs.unionByName(base.join(touched, table.key_names, "left_semi")) if needs_base else runs
     untouched = base.join(touched, table.key_names, "left_anti")
     return untouched.select(visible).unionByName(resolve(contested, table).select(visible))
+
+
+def read_keys(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]], keys: DataFrame) -> DataFrame:
+    """Read the rows of many keys: as `read`, but what is no row of these keys is passed over before runs are reduced.
+
+    Args:
+        spark: the session.
+        table: must exist.
+        active: (batch id, `_seq`) of the batches that are ACTIVE.
+        keys: the key's columns, any number of times.
+    """
+    layout = look(spark, table, active)
+    place = is_run([run.batch_id for run in layout.pending]) | is_base() if layout.pending else is_base()
+    rows = _complete(spark, table).where(place)
+    found = rows.join(keys.select(table.key_names).distinct(), table.key_names, "left_semi")
+    visible = [F.col(quoted(name)) for name in table.visible_names]
+    return (resolve(found, table) if layout.pending else found).select(visible)
 
 
 def lookup(
@@ -142,6 +159,14 @@ def clear(spark: SparkSession, table: KeyedTable, commit: CommitInfo) -> Written
 def hash_of(names: Sequence[str]) -> Column:
     """The crc32 of a key's columns; equals `key_hash` of their values."""
     return F.crc32(F.concat_ws(KEY_SEPARATOR, *(F.col(name).cast("string") for name in names)))
+
+
+def _complete(spark: SparkSession, table: KeyedTable) -> DataFrame:
+    """All rows of the Delta table; a column that its definition gained since it was last written is null."""
+    rows = load(spark, table)
+    there = set(rows.columns)
+    gained = [column for column in table.payload if column.name not in there]
+    return rows.select("*", *(F.lit(None).cast(column.type).alias(column.name) for column in gained))
 
 
 def _sorted(rows: DataFrame, table: KeyedTable) -> DataFrame:

@@ -13,8 +13,10 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from jobs.errors import Conflict, NotFound, StoreError
 from jobs.faults import Fault, around
 from jobs.lake.commits import CommitInfo as CommitInfo, Written as Written  # part of this module, too
+from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import BATCH as BATCH, Column as Column, Table as Table
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
+from jobs.session.refusals import reason
 
 _MISSING = {"PATH_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND", "DELTA_PATH_DOES_NOT_EXIST"}
 
@@ -98,6 +100,7 @@ def replace_where(
     The predicate's text must be made of checked parts; otherwise as `replace_batch`.
     """
     _refuse_other_columns(table, frame)
+    refuse_damaged(table.path, table.name)
     metadata = commit.user_metadata()
     writer = frame.select([F.col(quoted(name)) for name in table.column_names]).write.format("delta").mode("overwrite")
     with around(fault):
@@ -126,8 +129,13 @@ def written_as(spark: SparkSession, path: str, metadata: str) -> Written:
             counts = row["operationMetrics"]
             rows, files, size = (int(counts.get(key, 0)) for key in ("numOutputRows", "numFiles", "numOutputBytes"))
             return Written(rows=rows, files=files, bytes=size, version=row["version"])
-    newest = spark.sql(f"DESCRIBE HISTORY {table_at(path)} LIMIT 1").select("version").collect()[0]
-    return Written(rows=0, files=0, bytes=0, version=newest["version"])
+    return Written(rows=0, files=0, bytes=0, version=newest_version(spark, path))
+
+
+def newest_version(spark: SparkSession, path: str) -> int:
+    """Return the version of a table as it is now."""
+    version: int = spark.sql(f"DESCRIBE HISTORY {table_at(path)} LIMIT 1").select("version").collect()[0][0]
+    return version
 
 
 def store_error(refused: PySparkException, table: str) -> StoreError | Conflict:
@@ -135,9 +143,7 @@ def store_error(refused: PySparkException, table: str) -> StoreError | Conflict:
     condition = refused.getCondition() or type(refused).__name__
     if condition.startswith("DELTA_CONCURRENT"):
         return Conflict(f"{table}: another writer changed the same rows meanwhile; try again ({condition})")
-    # An analysis is made before a row is read; any other message may hold a value of a row.
-    reason = str(refused).partition("\n\nJVM stacktrace")[0].strip() if isinstance(refused, AnalysisException) else ""
-    return StoreError(f"{table}: the write failed: {reason or condition}")
+    return StoreError(f"{table}: the write failed: {reason(refused)}")
 
 
 def _refuse_other_columns(table: Table, frame: DataFrame) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column as SparkColumn, DataFrame, Window, functions as F
 
 from jobs.ingest.models import BatchOrder, DatasetTables, IngestPlan
-from jobs.ingest.transforms.identities import FIT, IDENTITY
+from jobs.ingest.transforms.identities import FIT, IDENTITY, identities
 from jobs.ingest.transforms.landing import ORDER_COLUMNS
 from jobs.ingest.transforms.leaves import leaves_of
 from jobs.ingest.transforms.numbering import ORD
@@ -93,6 +93,9 @@ def event_fragments(tables: DatasetTables) -> KeyedTable:
         Column(name="first_event", type="timestamp", comment="Earliest timestamp"): Combine.MIN,
         Column(name="last_event", type="timestamp", comment="Latest timestamp"): Combine.MAX,
         Column(name="days", type="map<string,long>", comment="Number of events by UTC day, YYYY-MM-DD"): Combine.SUM,
+        Column(
+            name="namespaces", type="map<string,long>", comment="Number of events with an identity of each namespace"
+        ): Combine.SUM,
     }
     return KeyedTable(
         path=tables.store.generation_path("fragments", tables.dataset.id, tables.generation),
@@ -105,19 +108,25 @@ def event_fragments(tables: DatasetTables) -> KeyedTable:
     )
 
 
-def event_fragment_rows(events: DataFrame) -> DataFrame:
+def event_fragment_rows(events: DataFrame, plan: IngestPlan) -> DataFrame:
     """Sum events up. Grain in: one row per event of a batch. Grain out: one row per primary identity."""
     key, when = FRAGMENT_KEY.name, F.col("timestamp")
-    days = events.groupBy(key, F.date_format(when, "yyyy-MM-dd").alias("day")).agg(
+    found = identities(plan.dataset, plan.namespaces, F.col(key))
+    codes = {f"@namespace{n}": space.code for n, space in enumerate(plan.namespaces)}
+    named = events.withColumn("@codes", F.transform(found, lambda identity: F.substring_index(identity, ":", 1)))
+    days = named.groupBy(key, F.date_format(when, "yyyy-MM-dd").alias("day")).agg(
         F.count(F.lit(1)).alias("events"),
         F.min(when).alias("first_event"),
         F.max(when).alias("last_event"),
         F.max(ORD).alias(ORD),
+        *(F.count_if(F.array_contains("@codes", code)).alias(name) for name, code in codes.items()),
     )
+    counts = F.array(*(F.struct(F.lit(code).alias("key"), F.sum(name).alias("value")) for name, code in codes.items()))
     return days.groupBy(key).agg(
         F.sum("events").alias("events"),
         F.min("first_event").alias("first_event"),
         F.max("last_event").alias("last_event"),
         F.map_from_entries(F.array_sort(F.collect_list(F.struct("day", "events")))).alias("days"),
+        F.map_from_entries(F.filter(counts, lambda count: count["value"] > 0)).alias("namespaces"),
         F.max(ORD).alias(ORD),
     )
