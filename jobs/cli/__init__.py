@@ -14,12 +14,14 @@ from jobs.cli.batches import batch, batches
 from jobs.cli.datasets import datasets
 from jobs.cli.definitions import apply
 from jobs.cli.ingest import ingest
+from jobs.cli.lookup import lookup
 from jobs.cli.maintain import maintain
 from jobs.cli.quarantine import quarantine
 from jobs.cli.replay import replay
 from jobs.cli.scan import scan
 from jobs.cli.status import status
 from jobs.cli.tables import tables
+from jobs.cli.verify import verify
 from jobs.errors import TesseraError
 
 app = typer.Typer(
@@ -30,7 +32,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (apply, ingest, scan, replay, maintain, status, datasets, batches, batch, quarantine, tables):
+for command in (
+    apply,
+    ingest,
+    scan,
+    replay,
+    lookup,
+    verify,
+    maintain,
+    status,
+    datasets,
+    batches,
+    batch,
+    quarantine,
+    tables,
+):
     app.command()(command)
 
 

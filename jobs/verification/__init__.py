@@ -1,0 +1,1 @@
+"""Verification: what the views say, compared with what fragments and links make anew."""

@@ -1,0 +1,60 @@
+"""What is stored against what links and fragments make, over fixture F."""
+
+import uuid
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.lake.tables import newest_version
+from jobs.verification import job
+from jobs.verification.models import VerifyPlan
+from jobs.verification.service import make_plan
+from tests.jobs.ingest.workshop import Silent, Workshop
+
+
+def plan_of(workshop: Workshop) -> VerifyPlan:
+    return make_plan(workshop.catalog, workshop.settings, uuid.uuid4().hex, full=True)
+
+
+def test_what_a_refresh_made_has_not_drifted(profiled: Workshop) -> None:
+    result = job.run(profiled.spark, plan_of(profiled), Silent())
+    assert (result.drift, result.identities) == (0, 7)
+    assert result.profiles == {"default": 5, "single": 7, "crm-first": 5}
+    assert result.fragments == {"crm": 2, "loyalty": 2, "web": 3}
+    assert result.summary.startswith("drift 0: 7 identities and 5 profiles of default,")
+
+
+@pytest.mark.parametrize("slices", [3])
+def test_slices_hold_whole_profiles_and_together_everything(profiled: Workshop, slices: int) -> None:
+    plan = plan_of(profiled).model_copy(update={"slices": slices, "views": plan_of(profiled).views[:1]})
+    results = [
+        job.run(profiled.spark, plan.model_copy(update={"slice": one, "attempt": uuid.uuid4().hex}), Silent())
+        for one in range(slices)
+    ]
+    assert [result.drift for result in results] == [0] * slices
+    assert sum(result.identities for result in results) >= 7
+    assert all(result.identities < 7 for result in results)
+
+
+def test_one_value_one_id_and_one_count_that_are_changed_are_a_drift_of_three(
+    profiled: Workshop, spark: SparkSession
+) -> None:
+    plan = plan_of(profiled)
+    view = plan.views[0].table
+    # The cut names versions, so nobody else sees what is done to the tables after it.
+    for statement in (
+        f"UPDATE delta.`{view.path}` SET `homeAddress.city` = 'Nice' WHERE array_contains(_identities, 'CRMID:c1')",
+        f"UPDATE delta.`{view.path}` SET _events = _events + 1 WHERE array_contains(_identities, 'ECID:k2')",
+        f"UPDATE delta.`{plan.identities.path}` SET profile_id = 'wrong' WHERE identity = 'ECID:k1'",
+    ):
+        spark.sql(statement).collect()
+    changed = view.model_copy(update={"version": newest_version(spark, view.path)})
+    identities = plan.identities.model_copy(update={"version": newest_version(spark, plan.identities.path)})
+    views = (plan.views[0].model_copy(update={"table": changed}),)
+    found = job.run(spark, plan.model_copy(update={"views": views, "identities": identities}), Silent())
+    assert found.drift == 3
+    assert [(one.table, one.key, one.column, one.stored, one.made) for one in found.differences][1:] == [
+        ("profiles/default", "CRMID:c1", "homeAddress.city", "Nice", "Lyon"),
+        ("profiles/default", "ECID:k2", "_events", "2", "1"),
+    ]
+    assert (found.differences[0].key, found.differences[0].column) == ("ECID:k1", "profile_id")
