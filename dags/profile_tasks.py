@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 PROFILE_STORE = Asset("profile_store", uri="tessera://profile-store", group="tessera")
+PROFILES = Asset("profiles", uri="tessera://profiles", group="tessera")
 
 # The only tags, so that the list of DAGs can be filtered by them.
 TAG_PROFILE_STORE = "profile-store"
@@ -126,6 +127,11 @@ def settings_for(sandbox: str | None = None) -> Settings:
 @task(show_return_value_in_logs=False)
 def accept_record(feature: str, model: str) -> str:
     """Check the request and the engine, and write the request's record; returns the record's id."""
+    return accepted(feature, model)
+
+
+def accepted(feature: str, model: str) -> str:
+    """Do what `accept_record` does, inside a task."""
     context = get_current_context()
     with said_to_people(context):
         params = checked(getattr(import_module(f"jobs.{feature}.models"), model), context["params"])
@@ -144,7 +150,7 @@ class SparkJobOperator(BaseOperator):
     `jobs.session` and not by the Spark provider's operators, because a retry must end the former attempt's work before
     it begins, a local store has one owner, and the result comes back as a document.
 
-    While another record of the same dataset runs, the task gives its worker back and looks again later.
+    While another record is at work where this one may not be too, the task gives its worker back and looks again later.
 
     Args:
         feature: the room of `jobs` whose service knows the record.
@@ -160,13 +166,13 @@ class SparkJobOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the attempt; returns the record's result, which is also the extra of every asset that it emits."""
-        from jobs.catalog.records import DatasetBusy
+        from jobs.catalog.records import Busy
 
         service = _service(self.feature)
         with said_to_people(context), _catalog(context) as (catalog, settings):
             try:
                 record = service.run(catalog, settings, spark_engine(), self.record_id, run_name(context))
-            except DatasetBusy as busy:
+            except Busy as busy:
                 logger.info("%s", busy)
                 write_note(context, f"waiting: {busy}")
                 again = datetime.now(UTC) + timedelta(seconds=settings.dags.lease_poll_seconds)
@@ -234,6 +240,12 @@ def spark_engine() -> "Engine":
     )
 
 
+def asking_sandboxes(context: Context) -> list[str]:
+    """List the sandboxes that the asset events which caused the run are of; none for a run that a person asked for."""
+    events = (event for events in context["triggering_asset_events"].values() for event in events)
+    return sorted({event.extra["sandbox"] for event in events if event.extra.get("sandbox")})
+
+
 def _service(feature: str) -> ModuleType:
     return import_module(f"jobs.{feature}.service")
 
@@ -242,7 +254,8 @@ def _service(feature: str) -> ModuleType:
 def _catalog(context: Context) -> "Iterator[tuple[Catalog, Settings]]":
     from jobs.catalog.database import Catalog
 
-    settings = settings_for(context["params"].get("sandbox"))
+    asking = asking_sandboxes(context)
+    settings = settings_for(context["params"].get("sandbox") or (asking[0] if asking else None))
     actor = f"airflow:{context['ti'].dag_id}"
     with Catalog.open(settings.catalog_url, settings.store.sandbox, actor) as catalog:
         yield catalog, settings

@@ -185,7 +185,11 @@ class ApplyReport(_Record):
         return [*told, "dry run: nothing was changed"] if self.dry_run else told
 
 
-class DatasetBusy(Conflict):
+class Busy(Conflict):
+    """Another one is at work where this one may not be at the same time; look again later."""
+
+
+class DatasetBusy(Busy):
     """Another batch of the dataset is running; wait until its lease is free or has expired."""
 
     def __init__(self, lease: Lease) -> None:

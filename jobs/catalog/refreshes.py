@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from jobs.catalog.records import Busy
 from jobs.errors import Conflict
 
 
@@ -95,7 +96,7 @@ class GraphBatch(_Record):
     counts: bool = Field(description="Whether it counts in the dataset's present generation; its links count always")
 
 
-class RefreshBusy(Conflict):
+class RefreshBusy(Busy):
     """Another refresh of the sandbox is running; wait until its lease is free or has expired."""
 
     def __init__(self, holder: Refresh) -> None:

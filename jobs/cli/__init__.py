@@ -17,6 +17,7 @@ from jobs.cli.ingest import ingest
 from jobs.cli.lookup import lookup
 from jobs.cli.maintain import maintain
 from jobs.cli.quarantine import quarantine
+from jobs.cli.refresh import refresh
 from jobs.cli.replay import replay
 from jobs.cli.scan import scan
 from jobs.cli.status import status
@@ -37,6 +38,7 @@ for command in (
     ingest,
     scan,
     replay,
+    refresh,
     lookup,
     verify,
     maintain,

@@ -39,7 +39,7 @@ from jobs.lake.runs import drop_run, write_run
 from jobs.lake.schema import BATCH
 from jobs.lake.sql import checked_batch_id, literal
 from jobs.lake.store import Store
-from jobs.lake.tables import Table, Written, drop_batch, exists, read, replace_batch, replace_where
+from jobs.lake.tables import Table, Written, drop_batch, exists, read, remove_where, replace_batch, replace_where
 from jobs.session.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def run(spark: SparkSession, plan: IngestPlan, progress: Progress) -> IngestResu
     left_out = counts.fit - applied if plan.in_profile else 0
     is_events = plan.dataset.kind is DatasetKind.EVENTS
     return IngestResult(
+        sandbox=plan.sandbox,
         dataset=plan.dataset.id,
         batch_id=plan.batch_id,
         read=counts.read,
@@ -130,8 +131,7 @@ def drop(spark: SparkSession, plan: IngestPlan) -> None:
         drop_run(spark, fragments, Run(plan.batch_id, plan.seq), plan.commit)
     events = events_table(plan)
     if plan.dataset.kind is DatasetKind.EVENTS and exists(spark, events.path):
-        nothing = spark.createDataFrame([], read(spark, events.path).schema)
-        replace_where(spark, events, nothing, _own_run(plan), plan.commit, Fault.DROP_RUN)
+        remove_where(spark, events, _own_run(plan), plan.commit, Fault.DROP_RUN)
 
 
 def _write_lake(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> dict[str, Written]:

@@ -159,6 +159,7 @@ class IngestResult(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    sandbox: str = ""
     dataset: str
     batch_id: str
     read: int = Field(description="Rows read; blank lines and header lines are none")

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 # Written out: a DAG that fails to import fails no test by itself.
-DAGS = ["ingest", "maintenance", "scan_landing"]
+DAGS = ["ingest", "maintenance", "refresh_profiles", "scan_landing"]
 # Those whose run is the life of a record.
-RECORDS = ["ingest", "maintenance"]
+RECORDS = ["ingest", "maintenance", "refresh_profiles"]
 TAGS = {"profile-store", "by-hand", "scheduled"}
 
 
