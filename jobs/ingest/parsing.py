@@ -16,6 +16,7 @@ from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_
 from jobs.ingest.transforms.staging import staged_rows
 from jobs.lake.store import Store
 from jobs.session.progress import Progress
+from jobs.session.refusals import reason
 
 logger = logging.getLogger(__name__)
 
@@ -121,19 +122,21 @@ def _count(staged: DataFrame, plan: IngestPlan) -> Counted:
 
 def _unreadable(refused: PySparkException) -> TesseraError:
     """Turn what Spark says about the input into an error of ours."""
-    condition, reason = refused.getCondition() or "", _first_line(refused)
+    condition, line = refused.getCondition() or "", _first_line(refused)
     if condition == "PATH_NOT_FOUND":
-        return NotFound(f"a file of the batch is gone: {reason}")
-    if condition == "PARQUET_TYPE_ILLEGAL" and "NANOS" in reason:
+        return NotFound(f"a file of the batch is gone: {line}")
+    if condition == "PARQUET_TYPE_ILLEGAL" and "NANOS" in line:
         return InvalidRequest(
             "Parquet instants in nanoseconds cannot be read; write microseconds (pandas: to_parquet with "
             "coerce_timestamps='us', allow_truncated_timestamps=True)"
         )
+    if "/_delta_log/" in line:
+        return StoreError(f"reading the lake failed: {reason(refused)}")
     if condition.startswith(
         ("FAILED_READ_FILE", "PARQUET_TYPE_ILLEGAL", "CANNOT_MERGE_SCHEMAS", "INVALID_PARAMETER_VALUE")
     ):
-        return InvalidRequest(f"the files cannot be read: {reason}")
-    return StoreError(f"staging failed: {reason}")
+        return InvalidRequest(f"the files cannot be read: {line}")
+    return StoreError(f"staging of the rows failed: {reason(refused)}")
 
 
 def _first_line(refused: PySparkException) -> str:

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
 from jobs.faults import Fault
+from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import Column, Table
 from jobs.lake.sql import literal, quoted, table_at
 from jobs.lake.tables import change, store_error
@@ -28,6 +29,7 @@ def ensure(spark: SparkSession, table: Table) -> None:
             every difference is named with both sides.
         StoreError: the store refused.
     """
+    refuse_damaged(table.path, table.name)
     try:
         found = _properties(spark, table.path)
         if found is None:

@@ -14,9 +14,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from jobs.errors import NotFound, StoreError, known_here, shortened
 from jobs.lake.commits import CommitText
+from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import BATCH, Column
 from jobs.lake.store import Store
 
+_HINT = "_last_checkpoint"
 # What analysts read; the other rooms of a store are the platform's own.
 READABLE = ("lake", "quarantine", "reports", "exports")
 
@@ -97,11 +99,13 @@ def _readable(store: Store) -> Iterator[tuple[str, DeltaTable]]:
 
 
 def _open(name: str, path: str) -> DeltaTable | None:
+    refuse_damaged(path, f"table {name}")
     try:
         return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
     except (DeltaError, OSError) as refused:
         reason = next(iter(str(refused).strip().splitlines()), type(refused).__name__)
-        raise StoreError(f"table {name} cannot be read: {reason}") from refused
+        hint = f"; remove {path}/_delta_log/_last_checkpoint, which only saves time" if _HINT in reason else ""
+        raise StoreError(f"table {name} cannot be read: {reason}{hint}") from refused
 
 
 def _facts(store: Store, name: str, table: DeltaTable) -> TableFacts:

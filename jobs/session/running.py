@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
+from pyspark.errors import PySparkException
 
+from jobs.errors import StoreError
 from jobs.session.client import open_session
 from jobs.session.engines import Engine, EngineKind
 from jobs.session.entry_points import EntryPoint
 from jobs.session.progress import LogProgress
+from jobs.session.refusals import reason
 from jobs.session.submit import run_submitted
 from jobs.settings import Settings
 
@@ -38,5 +41,8 @@ def run_job(
     progress = progress or LogProgress()
     if engine.kind is EngineKind.SUBMIT:
         return run_submitted(settings, engine, job, plan, session_id, progress.say)
-    with open_session(settings, engine, session_id) as spark, progress.follow(spark):
-        return job.run(spark, plan, progress)
+    try:
+        with open_session(settings, engine, session_id) as spark, progress.follow(spark):
+            return job.run(spark, plan, progress)
+    except PySparkException as refused:
+        raise StoreError(f"the job {job.name} failed: {reason(refused)}") from refused
