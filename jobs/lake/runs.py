@@ -32,7 +32,7 @@ from jobs.lake.keyed_table import (
 from jobs.lake.layout import folded_runs, is_base, is_run, load, look
 from jobs.lake.reduce import resolve
 from jobs.lake.sql import checked_batch_id, literal, quoted
-from jobs.lake.tables import replace_where
+from jobs.lake.tables import remove_where, replace_where
 
 
 def write_run(
@@ -143,7 +143,7 @@ def drop_run(spark: SparkSession, table: KeyedTable, run: Run, commit: CommitInf
         Conflict: a fold took the run at this moment; called again, it answers `Folded`.
     """
     predicate = f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(run.batch_id))}"
-    written = replace_where(spark, table.table, _no_rows(spark, table), predicate, commit, Fault.DROP_RUN)
+    written = remove_where(spark, table.table, predicate, commit, Fault.DROP_RUN)
     # Asked after the removal: a fold that came before it is seen, one that comes after finds no run.
     if run in folded_runs(spark, table):
         raise Folded(f"{table.name}: the run of batch {run.batch_id!r} is folded; rebuild the keys that it touched")
@@ -153,7 +153,7 @@ def drop_run(spark: SparkSession, table: KeyedTable, run: Run, commit: CommitInf
 def clear(spark: SparkSession, table: KeyedTable, commit: CommitInfo) -> Written:
     """Remove every row, and the memory of what was folded; metadata only. The files stay until vacuum."""
     predicate = f"{LEVEL} IN ({', '.join(map(literal, (RUN, BASE, FOLDED)))})"
-    return replace_where(spark, table.table, _no_rows(spark, table), predicate, commit, Fault.CLEAR)
+    return remove_where(spark, table.table, predicate, commit, Fault.CLEAR)
 
 
 def hash_of(names: Sequence[str]) -> Column:
@@ -171,10 +171,6 @@ def _complete(spark: SparkSession, table: KeyedTable) -> DataFrame:
 
 def _sorted(rows: DataFrame, table: KeyedTable) -> DataFrame:
     return rows.sortWithinPartitions(LEVEL, PART, *table.key_names, SEQ, ORD)
-
-
-def _no_rows(spark: SparkSession, table: KeyedTable) -> DataFrame:
-    return spark.createDataFrame([], load(spark, table).schema)
 
 
 def _in_buckets_of(keys: Sequence[KeyValue]) -> Column:

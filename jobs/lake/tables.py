@@ -83,8 +83,17 @@ def replace_batch(
 
 def drop_batch(spark: SparkSession, table: Table, batch_id: str, commit: CommitInfo) -> Written:
     """Remove a batch's partition; metadata only. A batch that is not there is no error: `rows` is 0 either way."""
-    empty = spark.createDataFrame([], read(spark, table.path).schema)
-    return replace_batch(spark, table, empty, batch_id, commit, Fault.DROP_BATCH)
+    return remove_where(spark, table, f"{BATCH} = {literal(checked_batch_id(batch_id))}", commit, Fault.DROP_BATCH)
+
+
+def remove_where(spark: SparkSession, table: Table, predicate: str, commit: CommitInfo, fault: Fault) -> Written:
+    """Remove the rows that meet a predicate on partition columns; metadata only, otherwise as `replace_where`.
+
+    The table may lack columns that its definition gained since the last write.
+    """
+    nothing = spark.createDataFrame([], read(spark, table.path).schema)
+    there = tuple(column for column in table.columns if column.name in nothing.columns)
+    return replace_where(spark, table.model_copy(update={"columns": there}), nothing, predicate, commit, fault)
 
 
 def replace_where(

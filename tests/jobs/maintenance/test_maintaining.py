@@ -19,10 +19,11 @@ from jobs.ingest.service.running import new_attempt
 from jobs.lake.listing import version_of
 from jobs.maintenance.models import MaintenanceParams, MaintenanceResult, Step, StepReport
 from jobs.maintenance.service import accept, close, summary
+from jobs.maintenance.service.batch_rows import BatchRows, rows_of_batches
 from jobs.maintenance.service.cuts import kept_from_vacuum, versions_in_use
 from jobs.maintenance.service.running import maintain
 from jobs.session.engines import Engine
-from tests.builders import customer, event, member, write_jsonl
+from tests.builders import crm, customer, event, field, member, write_jsonl
 from tests.jobs.ingest.workshop import Silent, Workshop
 
 NOWHERE = Engine.parse("sc://localhost:1")
@@ -149,6 +150,7 @@ def test_each_step_counts_what_it_does_and_no_answer_changes(littered: Workshop,
         Step.ORPHANS: 2,
         Step.FOLD: 9,
         Step.COMPACT: 3,  # two batches of events, one with many files
+        Step.VERIFY: 0,  # no profiles yet
         Step.PURGE: 4,  # staging, a replay, a generation, an unknown batch
         Step.VACUUM: 1,
         Step.LOGS: 3,
@@ -223,6 +225,25 @@ def test_a_table_that_cannot_be_read_keeps_no_other_out(workshop: Workshop, engi
     configuration = DeltaTable(workshop.store.path("lake", "crm")).metadata().configuration
     assert configuration["delta.deletedFileRetentionDuration"] == "interval 14 days"
     assert reports(done)[Step.VACUUM].count == 0
+
+
+def test_an_orphan_is_closed_though_its_file_is_gone_and_its_dataset_gained_a_field(
+    workshop: Workshop, engine: Engine
+) -> None:
+    workshop.apply()
+    workshop.ingest("crm", customer("c1"), batch_id="b1")
+    died(workshop, engine, "orphan", lease_seconds=60)
+    (workshop.folder / "orphan.jsonl").unlink()
+    workshop.apply(crm(fields=[*crm()["fields"], field("loyalty.points", "integer")]))
+    assert reports(maintained(workshop, engine, "orphans"))[Step.ORPHANS].count == 0
+    done = maintained(workshop, engine, "orphans", now=datetime.now(UTC) + timedelta(hours=2))
+    assert reports(done)[Step.ORPHANS].count == 1, done.reason
+    assert workshop.batch("orphan").status is BatchStatus.FAILED
+    assert {rows.batch_id for rows in _left(workshop)} == {"b1"}
+
+
+def _left(workshop: Workshop) -> list[BatchRows]:
+    return list(rows_of_batches(workshop.store, workshop.catalog.dataset("crm")))
 
 
 def test_rows_that_are_older_than_the_catalogs_record_of_their_dataset_are_left(
