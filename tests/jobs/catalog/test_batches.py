@@ -167,3 +167,32 @@ def test_an_unknown_batch_is_told_with_the_nearest_known(filled: Catalog) -> Non
         filled.batch("order-2024-01")
     with pytest.raises(NotFound, match=r"no batch 'zzz' in sandbox '\w+'; `tessera batches` lists them"):
         filled.batch("zzz")
+
+
+def test_who_holds_a_content_is_told_with_its_status_within_a_dataset(filled: Catalog) -> None:
+    active_batch(filled, "b1", files=[a_file("a.csv", "11"), a_file("twin.csv", "11"), a_file("b.csv", "22")])
+    new_batch(filled, "b2", files=[a_file("b.csv", "22"), a_file("remote.csv", "")])
+    assert filled.holders("crm") == {
+        "11": [("b1", BatchStatus.ACTIVE)],
+        "22": [("b1", BatchStatus.ACTIVE), ("b2", BatchStatus.NEW)],
+    }
+    assert filled.holders("web") == {}
+
+
+def test_files_that_were_moved_are_the_same_files_elsewhere(filled: Catalog) -> None:
+    active_batch(filled, "b1", files=[a_file("a.csv", "11"), a_file("b.csv", "22")])
+    moved = filled.relocate_files("b1", {"/in/a.csv": "/done/a.csv"}, run="scan")
+    assert [file.path for file in filled.batch("b1").files] == ["/done/a.csv", "/in/b.csv"]
+    assert filled.relocate_files("b1", {"/in/a.csv": "/done/a.csv"}) == moved
+    told = filled.history("batch", "b1")[-1]
+    assert (told.from_status, told.to_status, told.run, told.note) == (
+        "ACTIVE",
+        "ACTIVE",
+        "scan",
+        "its files were moved",
+    )
+    new_batch(filled, "b1", files=[a_file("a.csv", "11"), a_file("b.csv", "22")])
+    new_batch(filled, "b2")
+    filled.begin_attempt("b2", attempt("of-b2"))
+    with pytest.raises(Conflict, match="'b2' is PROCESSING; its files stay where they are"):
+        filled.relocate_files("b2", {"/in/b2.csv": "/done/b2.csv"})
