@@ -156,8 +156,8 @@ class MaintenanceSettings(_Section):
     schedule: str
     orphan_minutes: float = Field(ge=1)
     new_hours: float = Field(gt=0)
-    compact_runs: int = Field(ge=1)
-    merge_files: int = Field(ge=2)
+    compact_runs: int = Field(ge=0)
+    merge_files: int = Field(ge=1)
     small_file_bytes: int = Field(gt=0)
     leftover_hours: float = Field(ge=1)
     replay_days: float = Field(ge=1)
