@@ -4,14 +4,18 @@ import re
 
 from pyspark.errors import AnalysisException, PySparkException
 
+_NO_FOLDER = (
+    "no folder can be made there: is the disk full or mounted read-only, and may the user of the Spark server write to "
+    "it? Mend that and run the same again"
+)
 # What a file system says, wherever it stands among the causes, and what helps.
 _REMEDIES = {
     "No space left on device": "its disk is full: make room and run the same again",
     "Disk quota exceeded": "its disk's quota is used up: make room and run the same again",
     "Read-only file system": "its file system is mounted read-only: make it writable and run the same again",
     "Permission denied": "the user of the Spark server may not write there: permit it and run the same again",
-    "DELTA_CANNOT_CREATE_LOG_PATH": "no folder can be made there: is its disk full or read-only, and may the user of "
-    "the Spark server write to it?",
+    "DELTA_CANNOT_CREATE_LOG_PATH": _NO_FOLDER,
+    "Mkdirs failed to create": _NO_FOLDER,
 }
 _LOG_FILE = re.compile(r"\S+/_delta_log/\d{20}\.[\w.-]*\w")
 _JAVA_CLASS = re.compile(r"\(([\w.$]+)\)")

@@ -301,3 +301,20 @@ def test_an_unknown_batch_is_not_found(filled: Catalog) -> None:
     ):
         with pytest.raises(NotFound, match="no batch 'nope'"):
             call()
+
+
+def test_a_clock_that_is_set_back_moves_no_instant_back_and_steals_no_lease(filled: Catalog, clock: Clock) -> None:
+    new_batch(filled, "b1")
+    new_batch(filled, "b2")
+    first = filled.begin_attempt("b1", ONE)
+    clock.advance(hours=-5)
+    with pytest.raises(DatasetBusy):
+        filled.begin_attempt("b2", TWO)
+    # A holder that lives renews, and then its lease is of the clock as it is now.
+    assert filled.renew(ONE).expires_at == clock.now + timedelta(seconds=ONE.lease_seconds)
+    with pytest.raises(DatasetBusy):
+        filled.begin_attempt("b2", TWO)
+    assert filled.finish("b1", ONE, {}).status is BatchStatus.ACTIVE
+    second = filled.begin_attempt("b2", TWO)
+    assert (first.seq, second.seq) == (1, 2)
+    assert second.at == first.at
