@@ -1,0 +1,39 @@
+"""What the demo says must come of its files, against the files themselves."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher import cdnow, expected
+
+
+def identities(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """The dataset and the identities of each row of each file, the primary one first."""
+    source = cdnow.source_file()
+    for path in cdnow.write_order_batches(source, folder).values():
+        with path.open(encoding="utf-8", newline="") as opened:
+            yield from (("web_orders", [f"CRMID:{row['customer_id']}"]) for row in csv.DictReader(opened))
+    files = [("customers", path) for path in cdnow.write_customer_batches(source, folder).values()]
+    for dataset, path in [*files, *cdnow.write_other_batches(source, folder).values()]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            named = {"ECID": row.get("ecid"), "CRMID": row.get("customer_id"), "Email": row.get("email")}
+            yield dataset, [f"{code}:{value}" for code, value in named.items() if value]
+
+
+def test_the_files_make_the_fragments_and_profiles_that_are_expected(tmp_path: Path) -> None:
+    fragments: dict[str, set[str]] = {}
+    leader: dict[str, str] = {}
+
+    def leader_of(identity: str) -> str:
+        while leader.setdefault(identity, identity) != identity:
+            identity = leader[identity]
+        return identity
+
+    for dataset, named in identities(tmp_path):
+        fragments.setdefault(dataset, set()).add(named[0])
+        for identity in named:
+            leader[leader_of(identity)] = leader_of(named[0])
+    found = {f"fragments of {dataset}": len(primary) for dataset, primary in fragments.items()}
+    assert expected.counts(cdnow.source_file()) == found | {"profiles": len({leader_of(one) for one in leader})}
