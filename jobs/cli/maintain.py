@@ -27,7 +27,7 @@ def maintain(
     sandbox: options.Sandbox = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Keep a sandbox fit: close what was left open, fold, compact, purge, vacuum, drop old files."""
+    """Keep a sandbox fit: close what was left open, fold, compact, verify, purge, vacuum, drop old files."""
     settings = options.read_settings(sandbox)
     params = options.checked(MaintenanceParams, steps=tuple(steps or ALL_STEPS), sandbox=settings.store.sandbox)
     with options.open_catalog(settings) as catalog:

@@ -25,13 +25,14 @@ class Step(StrEnum):
     ORPHANS = "orphans"
     FOLD = "fold"
     COMPACT = "compact"
+    VERIFY = "verify"
     PURGE = "purge"
     VACUUM = "vacuum"
     LOGS = "logs"
 
 
-StepName = Literal["orphans", "fold", "compact", "purge", "vacuum", "logs"]
-ALL_STEPS: tuple[StepName, ...] = ("orphans", "fold", "compact", "purge", "vacuum", "logs")
+StepName = Literal["orphans", "fold", "compact", "verify", "purge", "vacuum", "logs"]
+ALL_STEPS: tuple[StepName, ...] = ("orphans", "fold", "compact", "verify", "purge", "vacuum", "logs")
 
 
 class MaintenanceParams(_Model):
@@ -41,8 +42,9 @@ class MaintenanceParams(_Model):
         default=ALL_STEPS,
         min_length=1,
         description="What to do, always in this order: orphans (close batches that nobody works at any more), fold and "
-        "compact (merge what single batches wrote), purge (remove leftovers), vacuum (remove files that no table has "
-        "any more), logs (remove old run folders and logs).",
+        "compact (merge what single batches wrote), verify (make a random slice of the profiles anew and compare), "
+        "purge (remove leftovers), vacuum (remove files that no table has any more), logs (remove old run folders and "
+        "logs).",
     )
     sandbox: Sandbox | None = Field(
         default=None,

@@ -20,6 +20,7 @@ from jobs.maintenance.service.old_files import drop_old_files
 from jobs.maintenance.service.orphans import close_orphans
 from jobs.maintenance.service.purging import purge
 from jobs.maintenance.service.upkeep import compact, fold, vacuum
+from jobs.maintenance.service.verifying import verify
 from jobs.maintenance.service.work import Work
 from jobs.session.client import interrupt
 from jobs.session.engines import Engine
@@ -32,6 +33,7 @@ _STEPS: Mapping[Step, tuple[Callable[[Work], Done], str]] = {
     Step.ORPHANS: (close_orphans, "batches"),
     Step.FOLD: (fold, "runs"),
     Step.COMPACT: (compact, "batches"),
+    Step.VERIFY: (verify, "differences"),
     Step.PURGE: (purge, "leftovers"),
     Step.VACUUM: (vacuum, "files"),
     Step.LOGS: (drop_old_files, "files"),

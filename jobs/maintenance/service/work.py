@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -11,12 +11,13 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.records import Attempt
 from jobs.lake.commits import CommitInfo
 from jobs.lake.store import Store
-from jobs.maintenance.models import Done
 from jobs.session.client import interrupt, new_session_id
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.session.running import run_job
 from jobs.settings import Settings
+
+Result = TypeVar("Result", bound=BaseModel)
 
 
 @dataclass
@@ -55,12 +56,12 @@ class Work:
         """Let the lease run on; Conflict when another attempt took over."""
         self.catalog.renew_maintenance(self.maintenance_id, self.attempt)
 
-    def spark(self, function: Callable[..., Done], plan: BaseModel) -> Done:
+    def spark(self, function: Callable[..., Result], plan: BaseModel) -> Result:
         """Run a job's function on the engine, by a session that is on the record first."""
         self.attempt = self.attempt.model_copy(update={"session_id": new_session_id()})
         self.renew()
         done = run_job(self.settings, self.engine, function, plan, self.attempt.session_id, self.progress)
-        return cast(Done, done)
+        return cast(Result, done)
 
     def end_spark(self) -> None:
         """End the Spark job that runs now."""
