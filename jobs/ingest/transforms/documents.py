@@ -4,7 +4,8 @@ Grain: rows stay one to one with `reading`'s. Added columns:
 
 - `@problem` struct of rule, message: null for a sound row
 - `v:<n>` variant (JSON value), `t:<n>` string (text) or `x:<n>` (value of the field's type already) for leaf n of the
-  dataset; a leaf has exactly one of these, null where the row does not hold it
+  dataset; a leaf has exactly one of these, null where the row does not hold it. Beside `v:<n>` there may be `p:<n>`
+  string: the text of the leaf of a row that was read the fast way, whose `v:<n>` is null
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from pyspark.sql import Column, DataFrame, functions as F
 from jobs.catalog.definitions import Dataset
 from jobs.ingest.transforms import rules
 from jobs.ingest.transforms.leaves import Leaf
+from jobs.ingest.transforms.plain import PLAIN, is_plain, plain_text
 from jobs.ingest.transforms.reading import JSON, PLACE, TEXT, TORN, is_blank
 
 PROBLEM = "@problem"
@@ -25,9 +27,13 @@ BLANK = "@blank"
 def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> DataFrame:
     """Take the leaves out of rows that are JSON values (`@json`)."""
     nodes = _nodes(leaf.source for leaf in leaves)
+    fast = PLAIN in rows.columns
+    texts = [plain_text(leaf).alias(leaf.plain) for leaf in leaves if fast and not leaf.is_nested]
     values = rows.select(
         *PLACE,
         TEXT,
+        (is_plain() if fast else F.lit(False)).alias("@is_plain"),
+        *texts,
         *(F.try_variant_get(JSON, _json_path(node), "variant").alias(f"n:{node}") for node in nodes if node),
         *(F.map_keys(F.try_variant_get(JSON, _json_path(node), _OBJECT)).alias(f"keys:{node}") for node in nodes),
         *(F.try_variant_get(JSON, _json_path(leaf.source), "variant").alias(leaf.variant) for leaf in leaves),
@@ -41,7 +47,9 @@ def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> Data
         *(_not_an_object(node) for node in nodes if node),
         *(_unknown_key(node, children) for node, children in nodes.items()),
     )
-    return values.select(*PLACE, problem.alias(PROBLEM), *(F.col(f"`{leaf.variant}`") for leaf in leaves))
+    found = [leaf.variant for leaf in leaves] + [leaf.plain for leaf in leaves if fast and not leaf.is_nested]
+    judged = F.when(~F.col("@is_plain"), problem).alias(PROBLEM)
+    return values.select(*PLACE, judged, *(F.col(f"`{name}`") for name in found))
 
 
 def csv_leaves(

@@ -38,6 +38,11 @@ class Leaf:
         return f"t:{self.index}"
 
     @property
+    def plain(self) -> str:
+        """Column of the leaf's text where its row was read the fast way (`plain`)."""
+        return f"p:{self.index}"
+
+    @property
     def kind(self) -> str:
         """Column of the kind of the leaf's JSON value."""
         return f"k:{self.index}"

@@ -11,17 +11,20 @@ A file's rows are numbered later from the counts of its splits (`numbering`), so
 numbers do not depend on where it was split.
 """
 
+import uuid
 from collections.abc import Sequence
 from urllib.parse import unquote
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from jobs.catalog.records import InputFile
+from jobs.ingest.transforms.plain import PLAIN, Plain, is_plain
 
 PATH, BLOCK, ROW, RAW, TEXT, JSON = "@path", "@block", "@row", "@raw", "@text", "@json"
 TORN = "@torn"
 PLACE = (PATH, BLOCK, ROW, RAW)
-_END = "end of row"
+# Stands behind a row while it is parsed; nobody can have written it into one.
+_END = f"end of row {uuid.uuid4().hex}"
 _REPLACEMENT = "\ufffd"
 _MARK = "\ufeff"  # byte-order mark
 
@@ -75,14 +78,24 @@ def spans_lines(lines_read: DataFrame, quote: str) -> list[str]:
     return [row[0] for row in lines_read.where(_quotes(quote) % 2 == 1).select(PATH).distinct().collect()]
 
 
-def json_objects(rows: DataFrame, max_bytes: int) -> DataFrame:
-    """Parse `@text` as JSON into `@json` variant: null unless it is one value, alone and not too large."""
+def json_objects(rows: DataFrame, max_bytes: int, plain: Plain | None = None) -> DataFrame:
+    """Parse `@text` as JSON into `@json` variant: null unless it is one value, alone and not too large.
+
+    Args:
+        rows: of `lines`.
+        max_bytes: bound of a row.
+        plain: what rows look like that are read into `@plain` instead.
+    """
     small = F.octet_length(TEXT) <= max_bytes
+    read = () if plain is None else (F.when(small, plain.read(F.col(TEXT))).alias(PLAIN),)
+    texts = rows.select(*PLACE, TEXT, *read)
+    slow = small if plain is None else small & ~is_plain()
+    kept = () if plain is None else (PLAIN,)
     # A parser stops at the end of the first value; what follows it shows only inside an array.
-    wrapped = F.when(small, F.try_parse_json(F.concat(F.lit("["), TEXT, F.lit(f',"{_END}"]'))))
-    parsed = rows.select(*PLACE, TEXT, wrapped.alias(JSON))
+    wrapped = F.when(slow, F.try_parse_json(F.concat(F.lit("["), TEXT, F.lit(f',"{_END}"]'))))
+    parsed = texts.select(*PLACE, TEXT, *kept, wrapped.alias(JSON))
     whole = F.try_variant_get(JSON, "$[1]", "string") == _END
-    return parsed.select(*PLACE, TEXT, F.when(whole, F.try_variant_get(JSON, "$[0]", "variant")).alias(JSON))
+    return parsed.select(*PLACE, TEXT, *kept, F.when(whole, F.try_variant_get(JSON, "$[0]", "variant")).alias(JSON))
 
 
 def json_elements(spark: SparkSession, files: Sequence[InputFile]) -> DataFrame:

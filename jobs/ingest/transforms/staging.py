@@ -1,11 +1,11 @@
 """All files of a batch as one frame of typed rows, each with the rule that it breaks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import groupby
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.records import InputFile
 from jobs.ingest.models import FileFormat, IngestPlan
@@ -14,7 +14,11 @@ from jobs.ingest.transforms.encodings import java_encoding
 from jobs.ingest.transforms.headers import check_header, csv_names
 from jobs.ingest.transforms.identities import judged
 from jobs.ingest.transforms.leaves import Leaf, leaves_of, max_row_bytes
+from jobs.ingest.transforms.plain import Plain, plain_rows
 from jobs.ingest.transforms.values import typed
+
+_LOOK_FROM_BYTES = 1_000_000
+_LINES_LOOKED_AT = 20
 
 
 def staged_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
@@ -38,7 +42,10 @@ def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> 
         files = list(group)
         match FileFormat(format_name):
             case FileFormat.JSON_LINES:
-                yield documents.json_leaves(reading.json_objects(reading.lines(spark, files), limit), leaves, limit)
+                rows = reading.lines(spark, files)
+                yield documents.json_leaves(
+                    reading.json_objects(rows, limit, _plain(rows, files, leaves)), leaves, limit
+                )
             case FileFormat.JSON_ARRAY:
                 yield documents.json_leaves(reading.json_elements(spark, files), leaves, limit)
             case FileFormat.CSV:
@@ -48,6 +55,14 @@ def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> 
                 yield documents.csv_leaves(rows, dataset, leaves, csv_names(header, dataset), header, limit)
             case FileFormat.PARQUET:
                 yield columnar.parquet_leaves(spark, files, dataset, leaves, limit)
+
+
+def _plain(rows: DataFrame, files: Sequence[InputFile], leaves: Sequence[Leaf]) -> Plain | None:
+    # Looking at the first lines takes as long as parsing some megabytes the slow way.
+    if sum(file.size_bytes for file in files) < _LOOK_FROM_BYTES:
+        return None
+    first = rows.where(F.octet_length(reading.TEXT) > 0).select(reading.TEXT).limit(_LINES_LOOKED_AT).collect()
+    return plain_rows(leaves, [row[0] for row in first])
 
 
 class _Look(NamedTuple):

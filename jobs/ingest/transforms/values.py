@@ -3,7 +3,7 @@
 Grain: rows stay one to one with `documents`'. A refused row has null in every leaf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column, DataFrame, functions as F
 
@@ -58,26 +58,29 @@ def _with_texts(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
         if leaf.variant in columns:
             added.append(kind_of(_quoted(leaf.variant)).alias(leaf.kind))
             if not leaf.is_nested:
-                added.append(_quoted(leaf.variant).try_cast("string").alias(leaf.text))
+                slow = _quoted(leaf.variant).try_cast("string")
+                text = F.coalesce(_quoted(leaf.plain), slow) if leaf.plain in columns else slow
+                added.append(text.alias(leaf.text))
     return rows.select("*", *added)
 
 
 def _with_values(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFrame:
     """Add to each leaf its typed value, `x:<n>`, null where it is absent or not of the type."""
     columns = set(rows.columns)
-    added = [
-        _value(leaf, dataset, leaf.kind in columns).alias(leaf.value) for leaf in leaves if leaf.value not in columns
-    ]
+    added = [_value(leaf, dataset, columns).alias(leaf.value) for leaf in leaves if leaf.value not in columns]
     return rows.select("*", *added)
 
 
-def _value(leaf: Leaf, dataset: Dataset, is_json: bool) -> Column:
+def _value(leaf: Leaf, dataset: Dataset, columns: Collection[str]) -> Column:
     if leaf.type == IDENTITY_MAP:
         return _identity_map(_quoted(leaf.variant))
     if leaf.is_nested:
         return from_variant(_quoted(leaf.variant), leaf.type, dataset.timezone)
     read = from_text(_quoted(leaf.text), leaf.type, dataset.timezone)
-    return F.when(takes(leaf.type, _quoted(leaf.kind)), read) if is_json else read
+    if leaf.kind not in columns:
+        return read
+    taken = takes(leaf.type, _quoted(leaf.kind))
+    return F.when(_quoted(leaf.plain).isNotNull() | taken if leaf.plain in columns else taken, read)
 
 
 def _identity_map(value: Column) -> Column:
@@ -104,7 +107,10 @@ def _value_problems(dataset: Dataset, leaves: Sequence[Leaf], columns: Sequence[
     for leaf in leaves:
         value = _quoted(leaf.value)
         if leaf.kind in columns:
-            problems.append(F.when(is_given(_quoted(leaf.kind)) & value.isNull(), _type_problem(leaf)))
+            given = is_given(_quoted(leaf.kind))
+            if leaf.plain in columns:
+                given = _quoted(leaf.plain).isNotNull() | given
+            problems.append(F.when(given & value.isNull(), _type_problem(leaf)))
         elif leaf.text in columns:
             problems.append(F.when(_quoted(leaf.text).isNotNull() & value.isNull(), _type_problem(leaf)))
         if leaf.field is not None:

@@ -1,0 +1,138 @@
+"""The fast way of JSON lines gives what the slow way gives, for every row that it takes."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+
+from jobs.catalog.definitions import Dataset
+from jobs.catalog.records import InputFile
+from jobs.ingest.parsing import _SESSION_SETTINGS
+from jobs.ingest.transforms import documents, reading
+from jobs.ingest.transforms.leaves import leaves_of
+from jobs.ingest.transforms.plain import is_plain, plain_rows
+from jobs.ingest.transforms.reading import ROW
+from jobs.ingest.transforms.values import typed
+
+LIMIT = 400
+DATASET = Dataset.model_validate(
+    {
+        "id": "d",
+        "kind": "record",
+        "fields": [
+            {"path": "id", "type": "string", "required": True},
+            {"path": "person.name.first", "type": "string", "from": "person.name.given"},
+            {"path": "person.age", "type": "integer"},
+            {"path": "points", "type": "long"},
+            {"path": "spent", "type": "decimal(6,2)"},
+            {"path": "ratio", "type": "double"},
+            {"path": "gold", "type": "boolean"},
+            {"path": "born", "type": "date"},
+            {"path": "seen", "type": "timestamp"},
+            {"path": "tags", "type": "array<string>"},
+        ],
+    }
+)
+# In the order of the first line.
+KEYS = ("id", "points", "spent", "ratio", "gold", "born", "seen", "person", "tags", "identityMap", "other")
+TOKENS = (
+    '"x"', '""', '"a\\"b\\\\c\\n\\u00e9\\/"', '"\\ud83d\\ude00"', '"\\ud83d"', '"a\tb"', '"\\x"', '"다은 é"', "0", "5",
+    "-5",
+    "-0", "-0.0", "0.50", "12.5", "12.500", "5.0", "1.005", "05", "1e3", "1E-2", "999999999999999999",
+    "9223372036854775808",
+    "0.1234567890123456", "1.", ".5", "+1", "NaN", "true", "false", "True", "null", "{}", "[]", '["a", 1]', '{"a": 1}',
+    '"2024-02-29"', '"2024-02-30"', '"2024-01-02T10:00:00Z"', '"12.50"', '" 5 "', '"true"', "", "\u00a0",
+)  # fmt: skip
+PERSONS = (
+    "null", "{}", '{"name": null}', '{"name": {"given": "Ann"}, "age": 5}', '{"age": 5, "name": {"given": "Ann"}}',
+    '"x"',
+    '{"name": {"given": "Ann", "given": "Bob"}}', '{"name": {"family": "X"}}', '{"name": "x"}',
+    '{"age": "5", "name": {}}',
+    '{ "name" : { "given" : "Ann" } , "age" : 5.0 }', '{"name": {"given": {}}}', "[]",
+)  # fmt: skip
+FIRST = (
+    '{"id": "1", "points": 1, "spent": 1.5, "ratio": 1, "gold": true, "born": "2024-01-01", '
+    '"seen": "2024-01-01T00:00:00Z", "person": {"name": {"given": "A"}, "age": 1}}'
+)
+LINES = (
+    FIRST, "{}", "", "  ", '{"id": "1"} ', ' {"id":"1"}\r', '\t{"id":"1",\t"points":2}', '{"id": "1",}', '{"id": "1"',
+    '{"id": "1"}}', '{"id": "1"} {"id": "2"}', '{"id": "1"},"end of row"] x', '{"id": "1", "id": "2"}',
+    '{"points": 1, "id": "1"}',
+    '{"id": "1" "points": 2}', '{"i\\u0064": "1"}', '["1"]', '"1"', "null", '{"ID": "1"}', "{'id': '1'}",
+    '{"id": "1", "": 2}',
+    '{"id": "1", "points": 2, "points": 3}', '\ufeff{"id": "1"}', '{"id": "' + "x" * LIMIT + '"}', "\x00",
+    '{"id": "a\x00b"}',
+)  # fmt: skip
+
+
+def _all_lines() -> list[str]:
+    draw = random.Random(3)
+    one_key = [f'{{"id": "1", "{key}": {token}}}' for key in KEYS[1:] for token in TOKENS]
+    ids = [f'{{"id": {token}}}' for token in TOKENS]
+    persons = [f'{{"id": "1", "person": {person}}}' for person in PERSONS]
+    mixed = []
+    for _ in range(400):
+        keys = [key for key in KEYS if draw.random() < 0.6]
+        if draw.random() < 0.2:
+            draw.shuffle(keys)
+        values = {key: draw.choice(PERSONS if key == "person" else TOKENS) for key in keys}
+        space = draw.choice(["", " ", "\t "])
+        mixed.append("{" + ",".join(f'{space}"{key}":{space}{value}' for key, value in values.items()) + "}")
+    return [*LINES, *one_key, *ids, *persons, *mixed]
+
+
+def _read(spark: SparkSession, file: Path, first: str | None) -> tuple[list[Row], DataFrame]:
+    leaves = leaves_of(DATASET)
+    plain = None if first is None else plain_rows(leaves, [first])
+    inputs = [
+        InputFile(path=str(file), name=file.name, size_bytes=1, digest="0" * 64, format="jsonl", compression="none")
+    ]
+    objects = reading.json_objects(reading.lines(spark, inputs), LIMIT, plain)
+    rows = typed(documents.json_leaves(objects, leaves, LIMIT), DATASET, leaves)
+    return rows.orderBy(ROW).collect(), objects
+
+
+@pytest.fixture
+def session(spark: SparkSession) -> SparkSession:
+    for key, value in _SESSION_SETTINGS.items():
+        spark.conf.set(key, value)
+    return spark
+
+
+def test_a_row_has_the_same_values_and_problem_on_both_ways(session: SparkSession, tmp_path: Path) -> None:
+    lines = _all_lines()
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\n".join([*(line.encode() for line in lines), b'{"id": "\xff"}']))
+    slow, _ = _read(session, file, None)
+    fast, objects = _read(session, file, FIRST)
+    for line, one, other in itertools.zip_longest([*lines, "not UTF-8"], slow, fast):
+        assert one == other, line
+    taken = objects.where(is_plain()).count()
+    assert 100 < taken < len(lines) / 2, "most of these lines are made to be none"
+
+
+def test_what_follows_a_row_is_seen_on_both_ways(session: SparkSession, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"id": "1"},"end of row"] x')
+    for first in (None, FIRST):
+        rows, _ = _read(session, file, first)
+        assert rows[0]["@problem"]["rule"] == "malformed_json"
+
+
+def test_rows_of_one_writer_are_plain_whatever_the_order_of_their_keys(session: SparkSession, tmp_path: Path) -> None:
+    row = {"seen": "2024-01-01T00:00:00Z", "person": {"age": 7, "name": {"given": "A"}}, "id": "1", "gold": None}
+    lines = [json.dumps({**row, "id": str(n)} if n % 2 else {"seen": None, "id": str(n)}) for n in range(10)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(lines))
+    _, objects = _read(session, file, lines[1])
+    assert objects.where(is_plain()).count() == 10
+
+
+def test_names_that_no_pattern_can_hold_leave_the_slow_way() -> None:
+    for names in (("a.b", "A.c"), ('x"y',)):
+        fields = [{"path": f"p{n}", "type": "string", "from": name} for n, name in enumerate(names)]
+        leaves = leaves_of(Dataset.model_validate({"id": "d", "kind": "record", "fields": fields}))
+        assert plain_rows(leaves, []) is None, names
