@@ -7,7 +7,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
-from jobs.faults import Fault
+from jobs.faults import Fault, around
 from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import Column, Table
 from jobs.lake.sql import literal, quoted, table_at
@@ -34,6 +34,9 @@ def ensure(spark: SparkSession, table: Table) -> None:
         found = _properties(spark, table.path)
         if found is None:
             change(spark, _create_statement(table), Fault.CREATE_TABLE)
+            found = _properties(spark, table.path)
+        if found is None:
+            _create_by_writing(spark, table)
             found = _properties(spark, table.path) or {}
         if found.get(_DIGEST) != _digest(table):
             _alter(spark, table, found)
@@ -63,6 +66,14 @@ def _create_statement(table: Table) -> str:
         + (f"PARTITIONED BY ({partitions}) " if partitions else "")
         + f"COMMENT {literal(table.comment)} TBLPROPERTIES ({_property_text(_wanted_properties(table))})"
     )
+
+
+def _create_by_writing(spark: SparkSession, table: Table) -> None:
+    """Create a table that a Spark server takes for created already: its first commit failed there, on a full disk."""
+    columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in table.columns)
+    writer = spark.createDataFrame([], columns).write.format("delta").mode("append")
+    with around(Fault.CREATE_TABLE):
+        writer.partitionBy(*table.partitioned_by).save(table.path)
 
 
 def _column_text(column: Column) -> str:
