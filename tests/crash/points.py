@@ -1,7 +1,7 @@
 """A process killed with -9 at a commit, and the same command again: nothing may be lost, doubled or half done."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs.faults import Fault
@@ -22,12 +22,12 @@ ROOMS = {
 }
 
 
-def kill_after_each(story: Story, step: Step, home: Path) -> None:
+def kill_after_each(story: Story, step: Step, home: Path, commits: Sequence[Fault] = ()) -> None:
     """Kill a step after its first commit, the next attempt after the second one, and so on; the last one ends."""
     site = story.site_before(step, home)
-    for fault in step.commits:
+    for fault in commits or step.commits:
         _die(site, step, f"{fault}:after:1")
-    _assert_like_clean(story, step, site)
+    assert_like_clean(story, step, site)
 
 
 def kill_at(story: Story, fault: Fault, moment: str, home: Path, nth: int = 1) -> str | None:
@@ -44,7 +44,7 @@ def kill_at(story: Story, fault: Fault, moment: str, home: Path, nth: int = 1) -
             return None
     else:
         _die(site, step, f"{fault}:{moment}:{nth}")
-    _assert_like_clean(story, step, site)
+    assert_like_clean(story, step, site)
     return "as a clean run"
 
 
@@ -72,7 +72,7 @@ def kill_during(story: Story, fault: Fault, home: Path, waits: bool) -> str:
     if waits and not early:
         assert _come(commits), "the server gave the commit up"
         outcome = "committed after the client died"
-    _assert_like_clean(story, step, site)
+    assert_like_clean(story, step, site)
     return outcome
 
 
@@ -88,7 +88,8 @@ def _die(site: Site, step: Step, point: str) -> None:
     assert ended.code == KILLED, f"{step.name} never comes to {point}: {ended.output}"
 
 
-def _assert_like_clean(story: Story, step: Step, site: Site) -> None:
+def assert_like_clean(story: Story, step: Step, site: Site) -> None:
+    """Run a step, and hold what it leaves to the clean run."""
     for _ in range(5):
         ended = site.run(*step.arguments, **step.environment)
         # A fold gives up while the commit of a dead one is under way, until next time.

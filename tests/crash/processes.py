@@ -82,7 +82,10 @@ class Program:
 
     def wait_until_stopped(self) -> bool:
         """Wait until it comes to the point of its TESSERA_PAUSE; says whether it did."""
-        return self.wait_until(lambda: psutil.Process(self._pid).status() == psutil.STATUS_STOPPED)
+        try:
+            return self.wait_until(lambda: psutil.Process(self._pid).status() == psutil.STATUS_STOPPED)
+        except psutil.NoSuchProcess:
+            return False
 
     def go_on(self) -> None:
         """Let it go on after it stopped itself."""

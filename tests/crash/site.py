@@ -52,8 +52,10 @@ class Site:
     def start(self, *arguments: str, **environment: str) -> Program:
         """Start `tessera …` or `upkeep …`."""
         self.home.mkdir(parents=True, exist_ok=True)
-        (self.home / "logs").mkdir(exist_ok=True)
-        output = self.home / "logs" / f"{arguments[0]}-{next(self._numbers)}.log"
+        # Beside it: its own disk may be full.
+        logs = self.home.with_name(f"{self.home.name}-logs")
+        logs.mkdir(exist_ok=True)
+        output = logs / f"{arguments[0]}-{next(self._numbers)}.log"
         return Program(arguments, self.environment | environment, output)
 
     def run(self, *arguments: str, **environment: str) -> Ended:
@@ -80,7 +82,7 @@ class Site:
     def copy_to(self, home: Path) -> "Site":
         """Make another site of the same content."""
         if self.home.exists():
-            shutil.copytree(self.home, home, symlinks=True)
+            shutil.copytree(self.home, home, symlinks=True, dirs_exist_ok=True)
         return Site(self.server, home)
 
     @property
@@ -92,7 +94,8 @@ class Site:
         return Catalog.open(f"sqlite:///{self.home / 'catalog.db'}", "prod", "test")
 
     def table_paths(self) -> list[Path]:
-        return sorted(log.parent for log in self.store.rglob("_delta_log"))
+        """The tables; of one whose first commit failed there may be a folder."""
+        return sorted(log.parent for log in self.store.rglob("_delta_log") if any(log.glob("*.json")))
 
     def rows(self, *parts: str) -> list[str]:
         """The rows of a table as they lie there, as sorted texts; none when there is no table."""
@@ -101,16 +104,22 @@ class Site:
 
     def snapshot(self) -> Snapshot:
         """Everything that must be equal, however often programs were killed on the way."""
+        staging = self.store / "staging"
+        staged = sorted(left.name for left in staging.iterdir()) if staging.exists() else []
+        return self.snapshot_of_tables() | {"staging": staged} | self._records()
+
+    def snapshot_of_tables(self) -> Snapshot:
+        """The rows of every table as they lie there, its columns and properties."""
         found = {}
         for path in self.table_paths():
             name, table = str(path.relative_to(self.store)), DeltaTable(str(path))
             found[name] = _rows(table)
-            found[f"{name} (columns)"] = sorted(table.schema().to_json().split('{"name"'))
+            # No comment and an empty one say the same.
+            columns = table.schema().to_json().replace('{"comment":""}', "{}")
+            found[f"{name} (columns)"] = sorted(columns.split('{"name"'))
             kept = {**table.metadata().configuration, "comment": table.metadata().description}
             found[f"{name} (properties)"] = sorted(f"{key}={value}" for key, value in kept.items())
-        staging = self.store / "staging"
-        found["staging"] = sorted(left.name for left in staging.iterdir()) if staging.exists() else []
-        return found | self._records()
+        return found
 
     def _records(self) -> Snapshot:
         if not (self.home / "catalog.db").exists():

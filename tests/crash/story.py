@@ -129,7 +129,8 @@ class Story:
 
     def site_before(self, step: Step, home: Path) -> Site:
         """A new site as a step finds it."""
-        shutil.rmtree(home, ignore_errors=True)
+        if not home.is_mount():
+            shutil.rmtree(home, ignore_errors=True)
         return Site(self.server, self.before(step).home).copy_to(home)
 
     def clean(self, step: Step, *commands: tuple[str, ...]) -> Snapshot:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs.faults import Fault
+from tests.crash.disk import FILLED, CannotMount, fill_at
 from tests.crash.points import MOMENTS, ROOMS, kill_at, kill_during
 from tests.crash.races import RACES
 from tests.crash.site import Server
@@ -52,6 +53,8 @@ def _all(story: Story, times: int | None) -> Iterator[Played]:
             rerun = "run again later" if waits else "run again at once"
             play = partial(_during, story, fault, waits)
             yield Played(f"{fault} during, {rerun}", play, times or 1)
+    for name, faults in FILLED.items():
+        yield Played(f"full disk, {name}", partial(_filled, story, name, faults), times or 1)
     for race in RACES:
         yield Played(race.__name__.replace("_", " "), partial(race, story), times or _RACES)
 
@@ -66,6 +69,13 @@ def _every_one(story: Story, fault: Fault, moment: str, home: Path, number: int)
 
 def _during(story: Story, fault: Fault, waits: bool, home: Path, number: int) -> str:
     return kill_during(story, fault, home, waits)
+
+
+def _filled(story: Story, name: str, faults: tuple[Fault, ...], home: Path, number: int) -> str:
+    try:
+        return fill_at(story, story.step(name), faults, home)
+    except CannotMount as refused:
+        return f"not played, no file system can be mounted here: {refused}"
 
 
 def _play(each: Played, home: Path) -> bool:

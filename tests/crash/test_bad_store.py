@@ -1,0 +1,82 @@
+"""A store that cannot be written, or was damaged: refused aloud, nothing half done, right again once it is mended."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.faults import Fault
+from tests.crash.disk import CannotMount, fill_at, mounted, read_only
+from tests.crash.points import assert_like_clean
+from tests.crash.site import assert_same
+from tests.crash.story import Story, ingest
+
+
+def test_on_a_full_disk_every_commit_is_refused_and_done_once_there_is_room(story: Story, tmp_path: Path) -> None:
+    faults = (Fault.BEGIN_ATTEMPT, Fault.CREATE_TABLE, Fault.LAKE, Fault.FRAGMENTS, Fault.FINISH_BATCH)
+    try:
+        fill_at(story, story.step("records"), faults, tmp_path / "home")
+    except CannotMount as refused:
+        pytest.skip(f"no file system can be mounted here: {refused}")
+
+
+def test_a_read_only_store_is_refused_and_written_once_it_may_be(story: Story, tmp_path: Path) -> None:
+    step = story.step("records-of-more-columns")
+    try:
+        with mounted(tmp_path / "home" / "store") as store:
+            site = story.site_before(step, tmp_path / "home")
+            before = site.snapshot_of_tables()
+            with read_only(store):
+                ended = site.run(*step.arguments)
+                assert ended.code == 1
+                assert "mounted read-only" in ended.output.rpartition("error: ")[2]
+                assert_same(site.snapshot_of_tables(), before)
+            assert_like_clean(story, step, site)
+    except CannotMount as refused:
+        pytest.skip(f"no file system can be mounted here: {refused}")
+
+
+def empty(commit: str) -> str:
+    del commit
+    return ""
+
+
+def cut_in_a_line(commit: str) -> str:
+    return commit[: len(commit) * 2 // 3]
+
+
+def cut_between_two_lines(commit: str) -> str:
+    return commit.partition("\n")[0] + "\n"
+
+
+@pytest.mark.parametrize("damage", [(empty, cut_in_a_line, cut_between_two_lines)])
+def test_a_commit_file_that_is_cut_short_is_named_before_anything_is_written(
+    story: Story, tmp_path: Path, damage: tuple[Callable[[str], str], ...]
+) -> None:
+    step, command = story.step("fold"), ingest(story.folder, "crm", 3)
+    site = story.site_before(step, tmp_path / "home")
+    newest = max((site.store / "lake" / "crm" / "_delta_log").glob("*.json"))
+    kept = newest.read_text()
+    for cut in damage:
+        newest.write_text(cut(kept))
+        for refused in (site.run(*command), site.run("tessera", "tables")):
+            assert refused.code == 1, refused.output
+            assert "lake/crm" in refused.output
+            assert str(newest) in refused.output
+        newest.write_text(kept)
+    site.done(*command)
+    assert_same(site.snapshot(), story.clean(step, command))
+
+
+def test_a_checkpoint_hint_that_is_damaged_costs_nothing_or_is_named(story: Story, tmp_path: Path) -> None:
+    step, command = story.step("fold"), ingest(story.folder, "crm", 3)
+    site = story.site_before(step, tmp_path / "home")
+    hint = site.store / "lake" / "crm" / "_delta_log" / "_last_checkpoint"
+    # One that names a checkpoint that is not there: Spark looks for itself, readers without Spark name the file.
+    hint.write_text('{"version":99,"size":3}')
+    refused = site.run("tessera", "tables")
+    assert refused.code == 1
+    assert f"remove {hint}" in refused.output
+    hint.write_text("{ cut")
+    site.done(*command)
+    assert_same(site.snapshot(), story.clean(step, command))
