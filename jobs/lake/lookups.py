@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from jobs.errors import NotFound
+from jobs.errors import NotFound, StoreError
 from jobs.lake.keyed_table import (
     AT,
     BASE,
@@ -64,6 +64,7 @@ def lookup_all(
 
     Raises:
         NotFound: there is no table at the path.
+        StoreError: the store is away, or a file of this version is gone.
     """
     if table.mode is Mode.COMBINE:
         raise ValueError(f"table {table.name!r}: a lookup without Spark needs mode replace or patch, not {table.mode}")
@@ -72,7 +73,10 @@ def lookup_all(
     places = _places(opened, keys, active) if keys else []
     if not places:
         return {}
-    found = opened.to_pyarrow_dataset().to_table(filter=_has_key(table, list(wanted)) & _any(places))
+    try:
+        found = opened.to_pyarrow_dataset().to_table(filter=_has_key(table, list(wanted)) & _any(places))
+    except (DeltaError, OSError, pa.ArrowException) as refused:
+        raise _unreadable(table.name, opened.version(), refused) from refused
     by_key: dict[KeyValue, list[dict[str, Any]]] = {}
     for row in found.to_pylist(maps_as_pydicts="strict"):
         by_key.setdefault(wanted[tuple(row[name] for name in table.key_names)], []).append(row)
@@ -114,6 +118,13 @@ def _open(path: str, version: int | None, storage_options: Mapping[str, str] | N
         return DeltaTable(path, version=version, storage_options=dict(storage_options or {}))
     except TableNotFoundError:
         raise NotFound(f"no table at {path}") from None
+    except (DeltaError, OSError) as refused:
+        raise _unreadable(path, version, refused) from refused
+
+
+def _unreadable(table: str, version: int | None, refused: Exception) -> StoreError:
+    # Its kind only: a message may hold a value of a row.
+    return StoreError(f"{table} cannot be read at version {version}: {type(refused).__name__}; a retry may help")
 
 
 def _last(rows: Sequence[Mapping[str, Any]], table: KeyedTable) -> dict[str, Any] | None:

@@ -128,7 +128,7 @@ def test_before_the_first_refresh_nothing_is_found(profiled: Workshop, tmp_path:
 
 
 def test_a_record_sent_again_loses_what_it_does_not_say_and_a_patched_one_keeps_it_with_its_origin(
-    spark: SparkSession, settings: Settings, tmp_path: Path
+    spark: SparkSession, settings: Settings, tmp_path: Path, two_partitions: None
 ) -> None:
     with Workshop.open(spark, settings, tmp_path) as workshop:
         workshop.apply()

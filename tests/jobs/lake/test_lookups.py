@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from jobs.errors import NotFound
+from jobs.errors import NotFound, StoreError
 from jobs.lake.keyed_table import KeyedTable, Mode, key_hash
 from jobs.lake.lookups import lookup
 from jobs.lake.schema import Column
@@ -77,3 +79,13 @@ def test_where_there_is_no_table_the_path_is_named(table):
 def test_combined_rows_are_not_looked_up_without_spark(table):
     with pytest.raises(ValueError, match="needs mode replace or patch"):
         city(table.model_copy(update={"mode": Mode.COMBINE}))
+
+
+def test_a_version_whose_files_are_gone_is_an_error_of_the_store(table):
+    write(table, base(1, "Paris"))
+    for file in Path(table.path).glob("_level=base/*/*.parquet"):
+        file.unlink()
+    with pytest.raises(StoreError, match="profiles cannot be read at version 0"):
+        city(table)
+    with pytest.raises(StoreError, match="cannot be read at version 7"):
+        lookup(table, ("p", "가"), [], version=7)
