@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from benchmarks._upsert_rows import KEY, ORD, PAYLOAD, Prepared, checking_query
+from jobs.faults import Fault
 from jobs.lake import fold as folding, runs
 from jobs.lake.definition import ensure
 from jobs.lake.keyed_table import KeyedTable, Mode, Run
@@ -117,7 +118,9 @@ class OurTable(Peer):
         began = time.monotonic()
         run = Run(f"b{number}", number + 1)
         frame = self._spark.read.parquet(str(batch)).select(*_COLUMNS, ORD)
-        runs.write_run(self._spark, self._table, frame, run, datetime.now(UTC), CommitInfo(job="bench"))
+        runs.write_run(
+            self._spark, self._table, frame, run, datetime.now(UTC), CommitInfo(job="bench"), Fault.FRAGMENTS
+        )
         self._active.append((run.batch_id, run.seq))
         return time.monotonic() - began
 

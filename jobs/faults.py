@@ -78,14 +78,14 @@ class Fault(StrEnum):
 
 
 @contextmanager
-def around(fault: Fault | None) -> Iterator[None]:
+def around(fault: Fault) -> Iterator[None]:
     """Stand around one commit: the process may end before it, or after it. A commit that raises has no after."""
     reach(fault, "before")
     yield
     reach(fault, "after")
 
 
-def reach(fault: Fault | None, moment: str) -> None:
+def reach(fault: Fault, moment: str) -> None:
     """Come to the moment `before` or `after` a commit; for a commit that is made at the end of a block."""
     if any(_SIGNALS):
         point = f"{fault}:{moment}"

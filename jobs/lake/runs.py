@@ -42,7 +42,7 @@ def write_run(
     run: Run,
     at: datetime,
     commit: CommitInfo,
-    fault: Fault | None = None,
+    fault: Fault,
 ) -> Written:
     """Make a frame the run of a batch, whatever an earlier attempt left. Reads nothing of the table.
 

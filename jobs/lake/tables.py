@@ -57,7 +57,7 @@ def replace_batch(
     frame: DataFrame,
     batch_id: str,
     commit: CommitInfo,
-    fault: Fault | None = None,
+    fault: Fault,
 ) -> Written:
     """Make a frame the whole content of a batch's partition, whatever was there.
 
@@ -102,7 +102,7 @@ def replace_where(
     frame: DataFrame,
     predicate: str,
     commit: CommitInfo,
-    fault: Fault | None = None,
+    fault: Fault,
 ) -> Written:
     """Replace the rows that meet a predicate on partition columns.
 

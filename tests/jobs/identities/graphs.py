@@ -10,6 +10,7 @@ import networkx as nx
 from pyspark.sql import SparkSession
 
 from jobs.catalog.definitions import Dataset
+from jobs.faults import Fault
 from jobs.identities.job import Graph, remove, stitch
 from jobs.identities.models import LinkSource, Stitched, StitchPlan
 from jobs.identities.transforms import identities_table, merged_ids_table
@@ -106,7 +107,7 @@ class GraphShop:
             ensure(self.spark, table)
             rows = [(*link, n, batch.name, batch.seq, n, at(batch.day)) for n, link in enumerate(batch.links)]
             frame = self.spark.createDataFrame(rows, schema)
-            replace_batch(self.spark, table, frame, batch.name, CommitInfo(job="test", batch=batch.name))
+            replace_batch(self.spark, table, frame, batch.name, CommitInfo(job="test", batch=batch.name), Fault.LAKE)
 
     def plan(self, batches: Sequence[LinkBatch], full: bool) -> StitchPlan:
         self.numbers += 1

@@ -10,6 +10,7 @@ import polars
 import pytest
 from deltalake import DeltaTable
 
+from jobs.faults import Fault
 from jobs.lake.definition import ensure
 from jobs.lake.fold import fold
 from jobs.lake.keyed_table import Mode, Run
@@ -35,7 +36,7 @@ def table_path(request, spark, tmp_path_factory) -> str:
     if request.param == "keyed":
         keyed = keyed_table(str(tmp_path / "a b 한국" / "keyed"), Mode.REPLACE)
         ensure(spark, keyed.table)
-        write_run(spark, keyed, rows, Run("b1", 1), AT, COMMIT)
+        write_run(spark, keyed, rows, Run("b1", 1), AT, COMMIT, Fault.FRAGMENTS)
         fold(spark, keyed, [Run("b1", 1)], COMMIT)
         return keyed.path
     keyed = keyed_table(str(tmp_path / "none"), Mode.REPLACE)
@@ -46,7 +47,7 @@ def table_path(request, spark, tmp_path_factory) -> str:
         columns=(*keyed.key, *keyed.payload, Column(name="_batch", type="string")),
     )
     ensure(spark, table)
-    replace_batch(spark, table, rows.drop("_op", "_ord"), "b1", COMMIT)
+    replace_batch(spark, table, rows.drop("_op", "_ord"), "b1", COMMIT, Fault.LAKE)
     return table.path
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
+from jobs.faults import Fault
 from jobs.lake.compaction import Compaction, EventLog, compact, compact_when_due, execute, plan, read
 from jobs.lake.definition import ensure
 from jobs.lake.keyed_table import LEVEL, PART, RUN
@@ -64,7 +65,7 @@ class History:
             ],
             COLUMNS,
         )
-        replace_where(self.spark, self.log.table, frame, f"_level = 'run' AND _part = '{batch}'", COMMIT)
+        replace_where(self.spark, self.log.table, frame, f"_level = 'run' AND _part = '{batch}'", COMMIT, Fault.EVENTS)
 
     def step(self, kind: str, rows: list[Event]) -> None:
         new = f"b{len(self.written)}"
@@ -77,7 +78,9 @@ class History:
         elif kind == "drop" and self.failed:
             batch = self.failed.pop()
             nothing = self.spark.createDataFrame([], COLUMNS)
-            replace_where(self.spark, self.log.table, nothing, f"_level = 'run' AND _part = '{batch}'", COMMIT)
+            replace_where(
+                self.spark, self.log.table, nothing, f"_level = 'run' AND _part = '{batch}'", COMMIT, Fault.EVENTS
+            )
         elif kind in ("again", "late") and self.active:
             # What an attempt does that was taken for dead: its batch may be compacted already.
             batch = self.active[0 if kind == "late" else -1][0]

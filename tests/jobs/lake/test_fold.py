@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
+from jobs.faults import Fault
 from jobs.lake.definition import ensure
 from jobs.lake.fold import execute, fold, fold_due, plan
 from jobs.lake.keyed_table import KeyedTable, Mode, Run, key_hash
@@ -33,7 +34,7 @@ def table(spark, tmp_path) -> KeyedTable:
 
 def write(spark, table, run: Run, identities) -> None:
     rows = [put(identity, n, points=run.seq) for n, identity in enumerate(identities)]
-    write_run(spark, table, frame(spark, Mode.REPLACE, rows), run, AT, COMMIT)
+    write_run(spark, table, frame(spark, Mode.REPLACE, rows), run, AT, COMMIT, Fault.FRAGMENTS)
 
 
 def points(spark, table, active) -> dict[str, int]:
@@ -176,7 +177,7 @@ def test_files_are_sorted_by_key_in_small_row_groups(spark, tmp_path):
         "cast(null as timestamp) as last",
         "id as _ord",
     )
-    write_run(spark, table, rows, RUNS[0], AT, COMMIT)
+    write_run(spark, table, rows, RUNS[0], AT, COMMIT, Fault.FRAGMENTS)
     fold(spark, table, RUNS[:1], COMMIT, buckets=2)
     for file in files(table, "base"):
         groups = pq.ParquetFile(file).metadata

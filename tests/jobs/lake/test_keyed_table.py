@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from jobs.faults import Fault
 from jobs.lake import lookups
 from jobs.lake.definition import ensure
 from jobs.lake.fold import fold
@@ -54,7 +55,7 @@ class History:
 
     def write(self, run: Run, rows: list[Row]):
         self.rows[run] = rows
-        write_run(self.spark, self.table, frame(self.spark, self.mode, rows), run, AT, COMMIT)
+        write_run(self.spark, self.table, frame(self.spark, self.mode, rows), run, AT, COMMIT, Fault.FRAGMENTS)
 
     def step(self, kind: str, pick: int, rows: list[Row]):
         new = Run(f"b-{len(self.rows)}", len(self.rows) + 1)
@@ -143,7 +144,7 @@ def test_a_run_that_comes_too_late_changes_only_keys_the_base_does_not_know(spar
     late = history.failed.pop()
     history.fold(buckets=None)
     rows = [put("a", **{NAME: "late"}), put("b", 1, points=1)]
-    write_run(spark, history.table, frame(spark, Mode.PATCH, rows), late, AT, COMMIT)
+    write_run(spark, history.table, frame(spark, Mode.PATCH, rows), late, AT, COMMIT, Fault.FRAGMENTS)
     answered = found(read(spark, history.table, [*history.active, late]))
     fold(spark, history.table, [*history.active, late], COMMIT)
     assert found(read(spark, history.table, [*history.active, late])) == answered
@@ -172,5 +173,5 @@ def test_clear_leaves_nothing_and_the_table_can_be_used_again(spark, history):
     clear(spark, history.table, COMMIT)
     assert found(read(spark, history.table, history.active)) == {}
     again = Run("b-0", 1)
-    write_run(spark, history.table, frame(spark, Mode.PATCH, [put("c", points=3)]), again, AT, COMMIT)
+    write_run(spark, history.table, frame(spark, Mode.PATCH, [put("c", points=3)]), again, AT, COMMIT, Fault.FRAGMENTS)
     assert set(found(read(spark, history.table, [again]))) == {"c"}

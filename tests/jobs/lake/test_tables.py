@@ -6,6 +6,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
+from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo
 from jobs.lake.definition import ensure
 from jobs.lake.schema import Column, Table, canonical_type
@@ -46,12 +47,12 @@ def names_of(spark: SparkSession, table: Table) -> list[str]:
 
 def test_a_batch_is_written_once_however_often_it_is_written(spark, table):
     ensure(spark, table)
-    replace_batch(spark, table, rows(spark, "Ann"), "b0", COMMIT)
-    first = replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT)
-    again = replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT)
+    replace_batch(spark, table, rows(spark, "Ann"), "b0", COMMIT, Fault.LAKE)
+    first = replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT, Fault.LAKE)
+    again = replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT, Fault.LAKE)
     assert (first.rows, first.files > 0, first.bytes > 0, again.version - first.version) == (2, True, True, 1)
     assert names_of(spark, table) == ["Ann", "Bob", "Zoé"]
-    assert replace_batch(spark, table, rows(spark), "b0", COMMIT).rows == 0
+    assert replace_batch(spark, table, rows(spark), "b0", COMMIT, Fault.LAKE).rows == 0
     drop_batch(spark, table, "b1", COMMIT)
     drop_batch(spark, table, "unknown", COMMIT)
     assert names_of(spark, table) == []
@@ -60,7 +61,7 @@ def test_a_batch_is_written_once_however_often_it_is_written(spark, table):
 def test_a_table_says_what_it_is_and_its_log_holds_no_personal_value(spark, table):
     ensure(spark, table)
     ensure(spark, table)
-    replace_batch(spark, table, rows(spark, "Ann"), "b1", COMMIT)
+    replace_batch(spark, table, rows(spark, "Ann"), "b1", COMMIT, Fault.LAKE)
     opened = DeltaTable(table.path)
     assert opened.version() == 1
     assert opened.protocol().min_reader_version == 1
@@ -76,7 +77,7 @@ def test_a_table_says_what_it_is_and_its_log_holds_no_personal_value(spark, tabl
 
 def test_a_table_gains_columns_and_comments_and_refuses_other_changes(spark, table):
     ensure(spark, table)
-    replace_batch(spark, table, rows(spark, "Ann"), "b1", COMMIT)
+    replace_batch(spark, table, rows(spark, "Ann"), "b1", COMMIT, Fault.LAKE)
     gained = Column(name="a.new", type="decimal(10,2)", comment="New")
     commented = COLUMNS[3].model_copy(update={"comment": "Other"})
     wider = table.model_copy(update={"columns": (*COLUMNS[:3], commented, *COLUMNS[4:], gained), "comment": "Changed"})
@@ -99,7 +100,7 @@ def test_rows_of_other_columns_are_refused_naming_both_sides(spark, table):
     ensure(spark, table)
     wrong = rows(spark, "Ann").selectExpr("`person.name.firstName`", "tags", "days", "cast(points as int)", "1 as more")
     with pytest.raises(StoreError) as refused:
-        replace_batch(spark, table, wrong, "b1", COMMIT)
+        replace_batch(spark, table, wrong, "b1", COMMIT, Fault.LAKE)
     for part in ("points: bigint in the table, int in the rows", "_seq: bigint in the table, absent", "more: absent"):
         assert part in str(refused.value)
     assert names_of(spark, table) == []
@@ -108,7 +109,7 @@ def test_rows_of_other_columns_are_refused_naming_both_sides(spark, table):
 @pytest.mark.parametrize("batch_id", ["", "a'b", "x" * 65, "b1\n", "b 1", "b1' or '1'='1"])
 def test_a_batch_id_that_could_leave_its_predicate_is_refused(spark, table, batch_id):
     with pytest.raises(InvalidRequest, match="batch id"):
-        replace_batch(spark, table, rows(spark, "Ann"), batch_id, COMMIT)
+        replace_batch(spark, table, rows(spark, "Ann"), batch_id, COMMIT, Fault.LAKE)
 
 
 def test_reading_where_there_is_no_table_names_the_path(spark, tmp_path):
