@@ -9,14 +9,12 @@ from pyspark.sql import SparkSession
 from jobs.errors import Conflict
 from jobs.faults import Fault, around
 from jobs.lake.log import refuse_damaged
-from jobs.lake.schema import Column, Table
+from jobs.lake.schema import RETENTION_PROPERTY, Column, Table
 from jobs.lake.sql import literal, quoted, table_at
 from jobs.lake.tables import change, store_error
 
 # Digest of the definition that the table was last brought to: one cheap look tells that nothing is to do.
 _DIGEST = "tessera.definition"
-# Of a table that is there already a maintenance sets it, by its own setting.
-RETENTION = "delta.deletedFileRetentionDuration"
 
 
 def ensure(spark: SparkSession, table: Table) -> None:
@@ -103,7 +101,7 @@ def _alter(spark: SparkSession, table: Table, found: dict[str, str]) -> None:
     if detail[1] != table.comment:
         change(spark, f"COMMENT ON TABLE {target} IS {literal(table.comment)}", Fault.ALTER_TABLE)
     wanted = _wanted_properties(table)
-    changed = {key: value for key, value in wanted.items() if found.get(key) != value and key != RETENTION}
+    changed = {key: value for key, value in wanted.items() if found.get(key) != value and key != RETENTION_PROPERTY}
     change(spark, f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})", Fault.ALTER_TABLE)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -74,15 +75,37 @@ def version_of(path: str) -> int:
         return DeltaTable(path).version()
 
 
+def properties_of(path: str) -> dict[str, str]:
+    """Return the properties of the table at a path; StoreError when it cannot be read."""
+    with _refusals(path):
+        return {key: value or "" for key, value in DeltaTable(path).metadata().configuration.items()}
+
+
 def data_files(path: str) -> dict[str, int]:
     """Return the size of every file below a table's directory, by its path there; the log is left out."""
+    return {entry.path: entry.size for entry in _data_entries(path)}
+
+
+def has_former_files(path: str, before: datetime) -> bool:
+    """Tell whether files lie below a table that its present version does not have, unchanged since an instant.
+
+    Every file that a vacuum with that bound would remove is one of them: a file is never younger than its removal.
+
+    Raises:
+        StoreError: the table cannot be read.
+    """
+    with _refusals(path):
+        actions = pa.table(DeltaTable(path).get_add_actions(flatten=True))
+        present = {unquote(name).rpartition("/")[2] for name in actions["path"].to_pylist()}
+        entries = _data_entries(path)
+    return any(entry.base_name not in present and (entry.mtime is None or entry.mtime < before) for entry in entries)
+
+
+def _data_entries(path: str) -> list[fs.FileInfo]:
     system, inside = opened(path)
     entries = system.get_file_info(fs.FileSelector(inside, recursive=True, allow_not_found=True))
-    return {
-        entry.path: entry.size
-        for entry in entries
-        if entry.type is fs.FileType.File and f"/{_LOG}/" not in entry.path.removeprefix(inside)
-    }
+    files = (entry for entry in entries if entry.type is fs.FileType.File)
+    return [entry for entry in files if f"/{_LOG}/" not in entry.path.removeprefix(inside)]
 
 
 def opened(path: str) -> tuple[fs.FileSystem, str]:

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from jobs.lake.sql import quoted
 
 BATCH = "_batch"
+# VACUUM goes by it; what its statement says is ignored. On a table that is there already a maintenance sets it.
+RETENTION_PROPERTY = "delta.deletedFileRetentionDuration"
 # Readers keep a snapshot's files for a week, so that a long reader and a published cut still find theirs.
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
     "delta.enableChangeDataFeed": "false",
-    "delta.deletedFileRetentionDuration": "interval 7 days",
+    RETENTION_PROPERTY: "interval 7 days",
     "delta.logRetentionDuration": "interval 7 days",
 }
 _SHORT_TYPES = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint"}
@@ -97,3 +99,8 @@ def canonical_type(declared: str) -> str:
     """Return a type as Spark prints it: `array<long>` becomes `array<bigint>`. Field names of structs are kept."""
     compact = re.sub(r"\s+", "", declared)
     return re.sub(r"\b[A-Za-z]+\b(?![\w.]*:)", lambda word: _SHORT_TYPES.get(word[0].lower(), word[0].lower()), compact)
+
+
+def retention_text(days: int) -> str:
+    """Write a span of days as `RETENTION_PROPERTY` takes it."""
+    return f"interval {days} days"

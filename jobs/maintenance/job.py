@@ -20,11 +20,10 @@ from jobs.ingest.transforms.events import event_fragments, event_log
 from jobs.ingest.transforms.records import record_fragments
 from jobs.lake.commits import CommitInfo
 from jobs.lake.compaction import compact_when_due
-from jobs.lake.definition import RETENTION
 from jobs.lake.fold import fold_when_due
 from jobs.lake.keyed_table import LEVEL, PART, RUN
-from jobs.lake.listing import data_files
-from jobs.lake.schema import BATCH, Table
+from jobs.lake.listing import data_files, has_former_files
+from jobs.lake.schema import BATCH, RETENTION_PROPERTY, Table, retention_text
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
 from jobs.lake.tables import change, differing_columns, exists, read, schema_of, store_error
 from jobs.maintenance.models import (
@@ -173,14 +172,15 @@ def _dropping(spark: SparkSession, one: UnknownPartition, plan: PurgePlan) -> Ca
 
 def _vacuuming(spark: SparkSession, table: VacuumTable, plan: VacuumPlan) -> Callable[[], Done]:
     def vacuum_one() -> Done:
-        wanted = f"interval {plan.bounds.retention_days} days"
+        wanted = retention_text(plan.bounds.retention_days)
         properties = spark.sql(f"SHOW TBLPROPERTIES {table_at(table.path)}").collect()
-        # VACUUM goes by the property; what its statement says is ignored.
-        if wanted != next((row["value"] for row in properties if row["key"] == RETENTION), None):
+        if wanted != next((row["value"] for row in properties if row["key"] == RETENTION_PROPERTY), None):
             if table.is_busy:
                 return Done(notes=(f"{table.name}: skipped, its retention changes when no batch is being written",))
-            text = f"ALTER TABLE {table_at(table.path)} SET TBLPROPERTIES ({literal(RETENTION)} = {literal(wanted)})"
-            change(spark, text, Fault.SET_RETENTION)
+            named = f"{literal(RETENTION_PROPERTY)} = {literal(wanted)}"
+            change(spark, f"ALTER TABLE {table_at(table.path)} SET TBLPROPERTIES ({named})", Fault.SET_RETENTION)
+        if not has_former_files(table.path, plan.unchanged_since):
+            return Done()
         before = data_files(table.path)
         spark.sql(f"VACUUM {table_at(table.path)}").collect()
         after = data_files(table.path)

@@ -154,6 +154,7 @@ class VacuumPlan(_Model):
     """What `job.vacuum` does."""
 
     tables: tuple[VacuumTable, ...]
+    unchanged_since: AwareDatetime = Field(description="A table without older files to give is not vacuumed")
     bounds: MaintenanceSettings
     commit: CommitInfo
 

@@ -29,7 +29,7 @@ def test_a_run_by_hand_does_every_step_and_says_so_everywhere(workplace: Workpla
     assert run["note"] == summary(record)
     assert "vacuum 0 files, 0 B" in run["note"]
     lines = [line.text for line in airflow.log("by-hand", "maintain_store")]
-    assert any(line.startswith("STEP") and "vacuuming: table lake/orders" in line for line in lines)
+    assert any(line.startswith("STEP") and "folding: table fragments/orders" in line for line in lines)
     assert summary(record) in lines
     # Nothing was due, so nothing was written.
     assert workplace.versions() == before

@@ -19,15 +19,15 @@ from jobs.maintenance.service.work import Work
 
 def close_orphans(work: Work) -> Done:
     """Close orphans and remove what FAILED batches left; counts batches, and bytes that go with the next vacuum."""
-    written = _written(work)
-    done = Done()
+    written, unread = _written(work)
+    done = Done(errors=unread)
     for lease in work.catalog.leases():
         if _is_left(work, lease):
             done += _closed(work, work.catalog.batch(lease.batch_id), written)
     failed = {batch.id: batch for batch in work.catalog.batches(status=BatchStatus.FAILED)}
     # A removal that was killed after its work still holds the dataset.
     holding = {lease.batch_id for lease in work.catalog.leases() if lease.expires_at <= work.now}
-    for batch_id in sorted(set(failed) & (set(_written(work)) | holding)):
+    for batch_id in sorted(set(failed) & (set(_written(work)[0]) | holding)):
         done += _cleaned(work, failed[batch_id], written)
     return done + Done(notes=tuple(_waiting(work)))
 
@@ -59,14 +59,18 @@ def _cleaned(work: Work, batch: Batch, written: dict[str, int]) -> Done:
     return Done(count=1, bytes=written.get(batch.id, 0), notes=(f"batch {batch.id}: what was left of it is removed",))
 
 
-def _written(work: Work) -> dict[str, int]:
-    """Bytes by batch, of the rows that a failure should have removed."""
+def _written(work: Work) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Bytes by batch, of the rows that a failure should have removed; and which tables could not be read."""
     sizes: dict[str, int] = {}
+    unread: list[str] = []
     for dataset in work.catalog.datasets():
-        for rows in rows_of_batches(work.store, dataset):
-            if rows.room != "quarantine":
-                sizes[rows.batch_id] = sizes.get(rows.batch_id, 0) + rows.partition.bytes
-    return sizes
+        try:
+            for rows in rows_of_batches(work.store, dataset):
+                if rows.room != "quarantine":
+                    sizes[rows.batch_id] = sizes.get(rows.batch_id, 0) + rows.partition.bytes
+        except TesseraError as refused:
+            unread.append(str(refused))
+    return sizes, tuple(unread)
 
 
 def _waiting(work: Work) -> Iterator[str]:

@@ -3,11 +3,14 @@
 Where nothing can be due no engine is asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
 from jobs.catalog.records import BatchStatus, DatasetRecord
+from jobs.errors import TesseraError
 from jobs.ingest.models import BatchOrder
-from jobs.lake.listing import table_names, version_of
+from jobs.lake.listing import has_former_files, properties_of, table_names, version_of
+from jobs.lake.schema import RETENTION_PROPERTY, retention_text
 from jobs.maintenance import job
 from jobs.maintenance.models import DatasetUpkeep, Done, UpkeepPlan, VacuumPlan, VacuumTable
 from jobs.maintenance.service.batch_rows import rows_of_batches
@@ -20,12 +23,19 @@ _MERGED_ROOMS = ("lake", "links")
 
 def fold(work: Work) -> Done:
     """Fold the fragments of every dataset that is due; counts runs, and bytes written."""
-    return _of_datasets(work, job.fold, is_scattered_too=False)
+    return _of_datasets(work, job.fold, {})
 
 
 def compact(work: Work) -> Done:
     """Compact the events of every dataset that is due, and merge small files; counts batches, and bytes written."""
-    return _of_datasets(work, job.compact, is_scattered_too=True)
+    scattered: dict[str, dict[str, tuple[str, ...]]] = {}
+    unread: list[str] = []
+    for record in work.catalog.datasets():
+        try:
+            scattered[record.id] = _scattered(work, record)
+        except TesseraError as refused:
+            unread.append(str(refused))
+    return Done(errors=tuple(unread)) + _of_datasets(work, job.compact, scattered)
 
 
 def vacuum(work: Work) -> Done:
@@ -33,27 +43,40 @@ def vacuum(work: Work) -> Done:
     bounds = work.settings.maintenance
     kept = kept_from_vacuum(versions_in_use(work.catalog), version_of, work.now, bounds.retention_days)
     busy = {lease.dataset_id for lease in work.catalog.leases()}
-    paths = {name: work.store.path(*name.split("/")) for name in table_names(work.store)}
-    tables = tuple(
-        VacuumTable(name=name, path=path, is_busy=bool(busy & set(name.split("/"))))
-        for name, path in paths.items()
-        if path not in kept
-    )
-    notes = Done(notes=tuple(f"{name}: {kept[path]}" for name, path in paths.items() if path in kept))
+    bound = work.now - timedelta(days=bounds.retention_days)
+    done, tables = Done(), []
+    for name in table_names(work.store):
+        path = work.store.path(*name.split("/"))
+        try:
+            if path in kept:
+                done += Done(notes=(f"{name}: {kept[path]}",))
+            elif _needs_vacuum(path, bounds.retention_days, bound):
+                tables.append(VacuumTable(name=name, path=path, is_busy=bool(busy & set(name.split("/")))))
+        except TesseraError as refused:
+            done += Done(errors=(str(refused),))
     if not tables:
-        return notes
-    return notes + work.spark(job.vacuum, VacuumPlan(tables=tables, bounds=bounds, commit=work.commit))
+        return done
+    plan = VacuumPlan(tables=tuple(tables), unchanged_since=bound, bounds=bounds, commit=work.commit)
+    return done + work.spark(job.vacuum, plan)
 
 
-def _of_datasets(work: Work, function: Callable[..., Done], *, is_scattered_too: bool) -> Done:
-    wanted = [_upkeep(work, record, is_scattered_too) for record in work.catalog.datasets()]
+def _needs_vacuum(path: str, retention_days: int, bound: datetime) -> bool:
+    """Say whether a vacuum can find anything; it takes seconds a table, and most have nothing old to give."""
+    has_other_retention = properties_of(path).get(RETENTION_PROPERTY) != retention_text(retention_days)
+    return has_other_retention or has_former_files(path, bound)
+
+
+def _of_datasets(
+    work: Work, function: Callable[..., Done], scattered: Mapping[str, dict[str, tuple[str, ...]]]
+) -> Done:
+    wanted = [_upkeep(work, record, scattered.get(record.id, {})) for record in work.catalog.datasets()]
     datasets = tuple(of for of in wanted if of.active or of.scattered)
     if not datasets:
         return Done()
     return work.spark(function, UpkeepPlan(datasets=datasets, bounds=work.settings.maintenance, commit=work.commit))
 
 
-def _upkeep(work: Work, record: DatasetRecord, is_scattered_too: bool) -> DatasetUpkeep:
+def _upkeep(work: Work, record: DatasetRecord, scattered: dict[str, tuple[str, ...]]) -> DatasetUpkeep:
     active = [BatchOrder(batch_id=name, seq=seq) for name, seq in work.catalog.profile_batches(record.id)]
     under_way = work.catalog.batches(record.id, BatchStatus.PROCESSING)
     # Rows of an unfinished batch would come too late for a key of the base.
@@ -65,7 +88,7 @@ def _upkeep(work: Work, record: DatasetRecord, is_scattered_too: bool) -> Datase
         generation=record.generation,
         foldable=tuple(batch for batch in active if first_open is None or batch.seq < first_open),
         active=tuple(active),
-        scattered=_scattered(work, record) if is_scattered_too else {},
+        scattered=scattered,
     )
 
 
