@@ -15,7 +15,7 @@ from jobs.errors import StoreError
 from jobs.faults import Fault
 from jobs.session.store_lock import hold_store
 from tests.crash.processes import Ended
-from tests.crash.site import Site, Snapshot, assert_same
+from tests.crash.site import SHORT_LEASE, Site, Snapshot, assert_same
 from tests.crash.story import Story, ingest
 from tests.crash.upkeep import OVERTAKEN
 
@@ -34,7 +34,7 @@ def a_worker_taken_for_dead_and_its_retry(story: Story, home: Path, number: int)
     """A worker stops, another one does its batch, and the first wakes up: meanwhile, or when all is done."""
     step = story.step("records")
     site = story.site_before(step, home)
-    zombie = site.start(*step.arguments, TESSERA_PAUSE=_STOPS[number % len(_STOPS)])
+    zombie = site.start(*step.arguments, **SHORT_LEASE, TESSERA_PAUSE=_STOPS[number % len(_STOPS)])
     assert zombie.wait_until_stopped(), zombie.output
     retry = site.start(*step.arguments)
     if wakes_early := number % 3 == 1:

@@ -12,15 +12,19 @@ from deltalake import DeltaTable
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.records import Batch, BatchStatus
+from jobs.catalog.refreshes import Cut, CutTable
 from jobs.ingest.models import IngestResult
 from jobs.session.engines import Engine
 from jobs.settings import Settings
 from tests.crash.processes import Ended, Program
 
+# For a worker whose lease is renewed within its job, or soon free when it dies.
+SHORT_LEASE = {"TESSERA_INGEST__LEASE_SECONDS": "1.5"}
 Snapshot = dict[str, list[str]]
 # Named alike in a clean run and in one that was killed; what a commit took in bytes is not.
 _OF_A_BATCH = ("id", "dataset_id", "status", "in_profile", "generation", "reason")
 _ORDER = ("seq", "at")
+_OF_REFRESHES = ("identities", "merged_ids", "profiles")
 
 
 @dataclass
@@ -71,8 +75,8 @@ class Site:
     def environment(self) -> dict[str, str]:
         return {
             "TESSERA_HOME": str(self.home),
-            # Renewed in every job, and looked at often.
-            "TESSERA_INGEST__LEASE_SECONDS": "1.5",
+            # On a busy machine nobody is late.
+            "TESSERA_INGEST__LEASE_SECONDS": "60",
             "TESSERA_INGEST__POLL_SECONDS": "0.1",
             "TESSERA_INGEST__ECID_CHECK": "false",
             "PYSPARK_PIN_THREAD": "true",
@@ -113,6 +117,9 @@ class Site:
         found = {}
         for path in self.table_paths():
             name, table = str(path.relative_to(self.store)), DeltaTable(str(path))
+            # What lies there depends on how many refreshes were begun; see `_published` for what readers see.
+            if name.split("/")[0] in _OF_REFRESHES:
+                continue
             found[name] = _rows(table)
             # No comment and an empty one say the same.
             columns = table.schema().to_json().replace('{"comment":""}', "{}")
@@ -135,7 +142,29 @@ class Site:
                 "datasets": datasets,
                 "namespaces": [n.model_dump_json() for n in catalog.namespaces()],
                 "leases": [lease.model_dump_json() for lease in catalog.leases()],
+                **self._published(catalog.cut()),
             }
+
+    def _published(self, cut: Cut | None) -> Snapshot:
+        """What readers of the newest cut find in the tables that refreshes write."""
+        if cut is None:
+            return {}
+        written = [table for table in cut.tables if table.name.split("/")[0] in _OF_REFRESHES]
+        return {f"{table.name} (published)": self._counting(table) for table in written}
+
+    def _counting(self, table: CutTable) -> list[str]:
+        """The rows of a keyed table that count: the last one of each key in its base and published runs."""
+        folder = self.store / table.name / (f"g{table.generation}" if "/" in table.name else "")
+        rows = DeltaTable(str(folder), version=table.version).to_pyarrow_table().to_pylist()
+        runs = {name for name, _ in table.runs}
+        last: dict[str, Any] = {}
+        for row in sorted(rows, key=lambda row: (row["_seq"], row["_ord"] or 0)):
+            if row["_level"] == "base" or (row["_level"] == "run" and row["_part"] in runs):
+                last[row["identity" if table.name == "identities" else "profile_id"]] = row
+        kept = (row for row in last.values() if row["_op"] != "delete")
+        bookkeeping = {"_seq", "_ord", "_at", "_level", "_part", "_op", "_run"}
+        shown = ({name: value for name, value in row.items() if name not in bookkeeping} for row in kept)
+        return sorted(json.dumps(row, sort_keys=True, default=str) for row in shown)
 
     def _record(self, catalog: Catalog, batch: Batch) -> str:
         kept: dict[str, Any] = {name: getattr(batch, name) for name in _OF_A_BATCH}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jobs.faults import Fault
 from tests.builders import NAMESPACES, Row, crm, customer, event, field as column, web, write_jsonl, write_text
 from tests.crash.processes import KILLED
-from tests.crash.site import Server, Site, Snapshot
+from tests.crash.site import SHORT_LEASE, Server, Site, Snapshot
 
 EMAIL, FIRST, CITY, PRICE = (
     "personalEmail.address",
@@ -73,13 +73,13 @@ def ingest(folder: Path, dataset: str, number: int, day: int | None = None) -> t
 def steps(folder: Path) -> tuple[Step, ...]:
     """The story."""
     refused = {"TESSERA_INGEST__MAX_REFUSED_SHARE": "0.1"}
-    died = {"TESSERA_FAULT": f"{Fault.FINISH_BATCH}:before"}
+    died = {"TESSERA_FAULT": f"{Fault.FINISH_BATCH}:before", **SHORT_LEASE}
     of_a_batch = (Fault.CREATE_BATCH, Fault.BEGIN_ATTEMPT, Fault.CREATE_TABLE, Fault.QUARANTINE, Fault.LAKE)
     of_records = (*of_a_batch, Fault.RENEW_LEASE, Fault.FRAGMENTS, Fault.LINKS, Fault.FINISH_BATCH)
     removal = (Fault.DROP_BATCH, Fault.DROP_RUN, Fault.FAIL_BATCH)
     return (
         Step("apply", _apply(folder, "first"), (Fault.MIGRATE_CATALOG, Fault.APPLY_DEFINITIONS)),
-        Step("records", ingest(folder, "crm", 1), of_records),
+        Step("records", ingest(folder, "crm", 1), of_records, environment=SHORT_LEASE),
         Step("events", ingest(folder, "web", 1), (Fault.EVENTS,)),
         Step("apply-again", _apply(folder, "second")),
         Step("records-of-more-columns", ingest(folder, "crm", 2), (Fault.ALTER_TABLE,)),
