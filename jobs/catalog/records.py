@@ -164,7 +164,7 @@ class Action(StrEnum):
 class Change(_Record):
     """What applying does to one record."""
 
-    kind: str = Field(description="namespace or dataset")
+    kind: str = Field(description="namespace, dataset or merge policy")
     id: str
     action: Action
     details: tuple[str, ...] = ()

@@ -61,7 +61,8 @@ def profile_policies(catalog: Catalog) -> list[MergePolicy]:
 
 def union_schema(catalog: Catalog, settings: Settings) -> UnionSchema:
     """Unite the fields of the datasets that feed the Profile store, or fed it."""
-    fed = [record.definition for record in catalog.datasets() if catalog.enabled_intervals(record.id)]
+    records = catalog.datasets()
+    fed = [one.definition for one in records if one.definition.enabled or catalog.enabled_intervals(one.id)]
     codes = [namespace.code for namespace in catalog.namespaces()]
     return UnionSchema.of(fed, settings.profiles.custom_timestamps, codes)
 
