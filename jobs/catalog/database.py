@@ -15,7 +15,6 @@ from jobs.catalog import applying, attempts, batches, registry
 from jobs.catalog.definitions import Definitions, Namespace
 from jobs.catalog.maintenance_methods import MaintenanceCatalog
 from jobs.catalog.policy_methods import PolicyCatalog
-from jobs.catalog.preview_methods import PreviewCatalog
 from jobs.catalog.records import (
     ApplyReport,
     Attempt,
@@ -35,7 +34,7 @@ from jobs.errors import InvalidRequest
 from jobs.faults import Fault
 
 
-class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog):
+class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
 
     def apply(
