@@ -49,6 +49,9 @@ def apply(scope: Scope, definitions: Definitions, run: str) -> list[Change]:
     for dataset, change in zip(given, planned[len(definitions.namespaces) :], strict=True):
         _write_dataset(scope, dataset, datasets.get(dataset.id), change, run)
     scope.session.flush()
+    # Before the policies that are declared, so that an entry of its name changes it.
+    if given and not any(policy.default for policy in definitions.merge_policies):
+        policy_records.ensure_default(scope, run)
     planned += policy_records.apply(scope, definitions.merge_policies, run)
     if given:
         policy_records.ensure_default(scope, run)

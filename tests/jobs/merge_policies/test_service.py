@@ -243,6 +243,14 @@ def test_definition_files_declare_policies_by_name(catalog: Catalog) -> None:
     assert len(catalog.merge_policies()) == 2
 
 
+def test_an_entry_of_its_name_changes_the_policy_that_is_shipped(tmp_path: Path) -> None:
+    with Catalog.open(f"sqlite:///{tmp_path / 'new.db'}", "prod", "tester") as catalog:
+        alone = declared({"name": "Default", "identityGraph": {"type": "none"}}).merge_policies
+        catalog.apply(definitions(crm()).model_copy(update={"merge_policies": alone}))
+        found = catalog.merge_policies()
+        assert [(one.id, one.default, one.identity_graph.type) for one in found] == [("default", True, "none")]
+
+
 def test_a_default_that_is_declared_with_the_first_dataset_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
     with Catalog.open(f"sqlite:///{tmp_path / 'new.db'}", "prod", "tester") as catalog:
         both = definitions(crm()).model_copy(
