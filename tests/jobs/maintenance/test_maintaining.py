@@ -284,6 +284,23 @@ def test_a_changed_table_is_not_vacuumed_while_the_newest_cut_is_older_than_half
     assert "which reads its version 0, is older than half the retention of 7 days" in reason
 
 
+def test_a_view_s_former_generation_goes_after_the_retention_and_the_cut_s_stays(workshop: Workshop) -> None:
+    attempt = Attempt(id="one")
+    places = [workshop.store.generation_path("profiles", "default", n) for n in (1, 2, 3)]
+    for place in places:
+        write_deltalake(place, pa.table({"x": [1]}))
+    refresh = workshop.catalog.create_refresh({})
+    workshop.catalog.begin_refresh(refresh.id, attempt)
+    table = CutTable(name="profiles/default", path=places[1], version=0, generation=2)
+    workshop.catalog.publish_refresh(refresh.id, attempt, {}, [table])
+    assert reports(maintained(workshop, NOWHERE, "purge"))[Step.PURGE].count == 0
+    report = reports(maintained(workshop, NOWHERE, "purge", now=datetime.now(UTC) + LATER))[Step.PURGE]
+    assert (report.count, report.errors) == (1, ())
+    assert report.bytes > 100
+    # The third is what a refresh is making.
+    assert [Path(place).exists() for place in places] == [False, True, True]
+
+
 def test_a_maintenance_that_its_run_leaves_behind_is_closed_and_another_runs_left_alone(workshop: Workshop) -> None:
     record = accept(workshop.catalog, workshop.settings, MaintenanceParams(), "maintenance/r1/accept_maintenance/1")
     attempt = Attempt(id="killed", engine="sc://localhost:1", run="maintenance/r1/maintain_store/1")
