@@ -1,4 +1,4 @@
-"""`./run bench [CASE] [--json] [--rows N] [--batches N]`."""
+"""`./run bench [CASE] [--json] [--rows N] [--batches N] [--lines N]`."""
 
 import argparse
 import importlib
@@ -21,13 +21,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--rows", type=int, help="rows of the table that is upserted")
     parser.add_argument("--batches", type=int, help="batches that are upserted")
+    parser.add_argument("--lines", type=int, help="JSON lines of the file that is ingested")
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.case if name not in CASES]:
         parser.error(f"no case {unknown[0]!r}; known: {', '.join(CASES)}")
     documents = []
     for case in asked.case or CASES:
         run = importlib.import_module(f"benchmarks.{case}").run
-        sizes = {name: getattr(asked, name) for name in ("rows", "batches") if getattr(asked, name) is not None}
+        sizes = {
+            name: getattr(asked, name) for name in ("rows", "batches", "lines") if getattr(asked, name) is not None
+        }
         results = run(**{name: size for name, size in sizes.items() if name in inspect.signature(run).parameters})
         documents.append({"case": case, "machine": machine(), "results": [r.document() for r in results]})
         if not asked.json:

@@ -27,7 +27,7 @@ BATCHES = 20
 _AT_EACH_END = 5
 
 
-def run(rows: int = ROWS, batches: int = BATCHES) -> list[Result]:
+def run(rows: int = ROWS, batches: int = BATCHES, lines: int = ingest.LINES) -> list[Result]:
     """Compare on a table of `rows` rows, and measure the ingestion of raw JSON lines on the same engine."""
     with (
         own_engine() as settings,
@@ -37,7 +37,9 @@ def run(rows: int = ROWS, batches: int = BATCHES) -> list[Result]:
         with open_session(settings, Engine.parse("embedded"), new_session_id()) as spark:
             ours, peers = _compared(spark, prepare(Path(folder), rows, batches), Path(folder))
         figures = _figures(ours, peers, rows)
-        figures += ingest.measured(settings, batch_rows=rows // 100)
+        for figure in figures:
+            _say(str(figure))
+        figures += ingest.measured(settings, lines, batch_rows=rows // 100)
     return [
         *figures,
         Result("Spark driver, largest resident memory of everything above", memory.bytes / 1e9, "GB", 4, True),
