@@ -48,6 +48,7 @@ from jobs.identities.transforms import (
 )
 from jobs.ingest.transforms.links import links_table
 from jobs.lake.definition import ensure
+from jobs.lake.layout import Layout
 from jobs.lake.runs import read as read_keyed, write_run
 from jobs.lake.schema import BATCH
 from jobs.lake.staging import Staging
@@ -102,6 +103,18 @@ def stitch(spark: SparkSession, plan: StitchPlan, staging: Staging, progress: Pr
     return _write(spark, plan, named, staging.put(assigned, "assigned"))
 
 
+def as_it_is(spark: SparkSession, plan: StitchPlan) -> Graph:
+    """Return the graph when there are no links to take."""
+    identities = identities_table(plan.store)
+    return Graph(
+        named=spark.createDataFrame([], f"{IDENTITY} string"),
+        touched=spark.createDataFrame([], f"{PROFILE_ID} string"),
+        ended=spark.createDataFrame([], f"{PROFILE_ID} string, {MERGED_INTO} string"),
+        identities=read_keyed(spark, identities, Layout.of(plan.identities_runs)).select(IDENTITY, PROFILE_ID),
+        result=Stitched(),
+    )
+
+
 def remove(
     spark: SparkSession, plan: StitchPlan, staging: Staging, leaving: Sequence[str], progress: Progress
 ) -> Graph:
@@ -151,13 +164,13 @@ def _links(spark: SparkSession, source: LinkSource) -> DataFrame:
 def _known(spark: SparkSession, plan: StitchPlan) -> DataFrame:
     for table in (identities_table(plan.store), merged_ids_table(plan.store)):
         ensure(spark, table.table)
-    return as_known(read_keyed(spark, identities_table(plan.store), plan.identities_runs))
+    return as_known(read_keyed(spark, identities_table(plan.store), Layout.of(plan.identities_runs)))
 
 
 def _write(spark: SparkSession, plan: StitchPlan, named: DataFrame, assigned: DataFrame) -> Graph:
     identities, merged_ids = identities_table(plan.store), merged_ids_table(plan.store)
     over = ended(assigned)
-    again = standing_again(assigned, read_keyed(spark, merged_ids, plan.merged_runs))
+    again = standing_again(assigned, read_keyed(spark, merged_ids, Layout.of(plan.merged_runs)))
     counts = _counts(named, assigned, over, again)
     written, runs = {}, [*plan.identities_runs]
     if any(counts.get(change) for change in (CREATED, CHANGED, REMOVED)):
@@ -171,7 +184,7 @@ def _write(spark: SparkSession, plan: StitchPlan, named: DataFrame, assigned: Da
         named=named.select(IDENTITY),
         touched=touched_profiles(named, assigned),
         ended=over,
-        identities=read_keyed(spark, identities, runs).select(IDENTITY, PROFILE_ID),
+        identities=read_keyed(spark, identities, Layout.of(runs)).select(IDENTITY, PROFILE_ID),
         result=Stitched(**{name: counts.get(name, 0) for name in _COUNTED}, tables=written),
     )
 

@@ -1,9 +1,9 @@
 """Which runs, parts of the base and folded runs a table with levels has, from Delta's log: no data file is opened."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
@@ -41,6 +41,12 @@ class Layout:
     late: bool
     memory: str
     base_parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, pending: Iterable[tuple[str, int]]) -> Self:
+        """Make the layout of a table that one writer keeps, who knows which runs are pending; nothing is read."""
+        runs = sorted((Run(*run) for run in pending), key=lambda run: run.seq)
+        return cls(pending=tuple(runs), stale=(), late=False, memory="", base_parts=())
 
     @property
     def watermark(self) -> int:

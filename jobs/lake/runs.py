@@ -29,7 +29,7 @@ from jobs.lake.keyed_table import (
     Run,
     key_hash,
 )
-from jobs.lake.layout import folded_runs, is_base, is_run, load, look
+from jobs.lake.layout import Layout, folded_runs, is_base, is_run, load, look
 from jobs.lake.reduce import resolve
 from jobs.lake.sql import checked_batch_id, literal, quoted
 from jobs.lake.tables import remove_where, replace_where
@@ -77,7 +77,7 @@ def write_run(
     return replace_where(spark, table.table, _sorted(rows, table), predicate, commit, fault)
 
 
-def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]]) -> DataFrame:
+def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]] | Layout) -> DataFrame:
     """Read one row per key: the base with the runs of the ACTIVE batches laid over it.
 
     Grain out: one row per key that exists; columns `table.visible_names`. The frame is lazy and right whenever it is
@@ -86,9 +86,9 @@ def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int
     Args:
         spark: the session.
         table: must exist.
-        active: (batch id, `_seq`) of the batches that are ACTIVE, folded or not.
+        active: (batch id, `_seq`) of the batches that are ACTIVE, folded or not; or the layout, when it is known.
     """
-    layout = look(spark, table, active)
+    layout = _layout(spark, table, active)
     rows = _complete(spark, table)
     base = rows.where(is_base())
     visible = [F.col(quoted(name)) for name in table.visible_names]
@@ -102,16 +102,18 @@ def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int
     return untouched.select(visible).unionByName(resolve(contested, table).select(visible))
 
 
-def read_keys(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]], keys: DataFrame) -> DataFrame:
+def read_keys(
+    spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]] | Layout, keys: DataFrame
+) -> DataFrame:
     """Read the rows of many keys: as `read`, but what is no row of these keys is passed over before runs are reduced.
 
     Args:
         spark: the session.
         table: must exist.
-        active: (batch id, `_seq`) of the batches that are ACTIVE.
+        active: as of `read`.
         keys: the key's columns, any number of times.
     """
-    layout = look(spark, table, active)
+    layout = _layout(spark, table, active)
     place = is_run([run.batch_id for run in layout.pending]) | is_base() if layout.pending else is_base()
     rows = _complete(spark, table).where(place)
     found = rows.join(keys.select(table.key_names).distinct(), table.key_names, "left_semi")
@@ -159,6 +161,10 @@ def clear(spark: SparkSession, table: KeyedTable, commit: CommitInfo) -> Written
 def hash_of(names: Sequence[str]) -> Column:
     """The crc32 of a key's columns; equals `key_hash` of their values."""
     return F.crc32(F.concat_ws(KEY_SEPARATOR, *(F.col(name).cast("string") for name in names)))
+
+
+def _layout(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]] | Layout) -> Layout:
+    return active if isinstance(active, Layout) else look(spark, table, active)
 
 
 def _complete(spark: SparkSession, table: KeyedTable) -> DataFrame:

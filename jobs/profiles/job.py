@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from jobs.catalog.definitions import DatasetKind
 from jobs.catalog.refreshes import CutTable
 from jobs.faults import Fault
-from jobs.identities.job import Graph, stitch
+from jobs.identities.job import Graph, as_it_is, stitch
 from jobs.identities.models import StitchPlan
 from jobs.identities.transforms import (
     IDENTITY,
@@ -28,12 +28,11 @@ from jobs.identities.transforms import (
 )
 from jobs.ingest.transforms.events import event_fragments
 from jobs.ingest.transforms.records import record_fragments
-from jobs.lake.commits import CommitInfo
 from jobs.lake.definition import ensure
 from jobs.lake.fold import fold
 from jobs.lake.generations import purge
 from jobs.lake.keyed_table import OP, PUT, KeyedTable, Run
-from jobs.lake.layout import is_run, load, runs_there
+from jobs.lake.layout import Layout, is_run, load, runs_there
 from jobs.lake.runs import clear, drop_run, read as read_keyed, read_keys, write_run
 from jobs.lake.staging import Staging
 from jobs.lake.tables import newest_version
@@ -73,11 +72,13 @@ def run(spark: SparkSession, plan: RefreshPlan, progress: Progress) -> RefreshRe
     began = time.monotonic()
     with Staging.open(spark, plan.store, plan.commit.attempt) as staging:
         progress.stage("tidying up", views=len(plan.views))
-        views = [_prepared_view(spark, plan, view) for view in plan.views]
+        has_links = any(source.batches for source in plan.stitch.sources)
+        kept = {} if has_links else {view.policy.id: _as_it_was(view) for view in plan.views}
+        views = [_prepared_view(spark, plan, view) for view in plan.views if not kept.get(view.policy.id)]
         stitching = _prepared_graph(spark, plan)
-        graph = stitch(spark, stitching, staging, progress)
+        graph = stitch(spark, stitching, staging, progress) if has_links else as_it_is(spark, stitching)
         scopes = _Scopes(spark, plan, staging, graph)
-        made = {}
+        made = {policy: view for policy, view in kept.items() if view}
         for view in views:
             progress.stage("merging", policy=view.policy.id, touched=graph.result.named)
             made[view.policy.id] = _refresh_view(spark, plan, view, scopes)
@@ -101,7 +102,7 @@ def _prepared_graph(spark: SparkSession, plan: RefreshPlan) -> StitchPlan:
         ("merged_runs", merged_ids_table(plan.store)),
     ):
         ensure(spark, table.table)
-        waiting[key] = _tidied(spark, table, getattr(plan.stitch, key), plan.commit)
+        waiting[key] = _tidied(spark, table, getattr(plan.stitch, key), plan)
     return plan.stitch.model_copy(update=waiting)
 
 
@@ -112,17 +113,18 @@ def _prepared_view(spark: SparkSession, plan: RefreshPlan, view: ViewPlan) -> Vi
     table = _table_of(plan, view)
     ensure(spark, table.table)
     if view.is_new:
-        if runs_there(spark, table):
+        if plan.may_have_dead_runs and runs_there(spark, table):
             clear(spark, table, plan.commit)
         return view
-    return view.model_copy(update={"runs": _tidied(spark, table, view.runs, plan.commit)})
+    return view.model_copy(update={"runs": _tidied(spark, table, view.runs, plan)})
 
 
-def _tidied(spark: SparkSession, table: KeyedTable, runs: Sequence[Run], commit: CommitInfo) -> tuple[Run, ...]:
+def _tidied(spark: SparkSession, table: KeyedTable, runs: Sequence[Run], plan: RefreshPlan) -> tuple[Run, ...]:
     """Drop the runs of refreshes that were never published, and fold when enough wait; returns the runs that wait."""
-    for dead in runs_there(spark, table) - {run.batch_id for run in runs}:
-        drop_run(spark, table, Run(dead, 0), commit)
-    if len(runs) >= table.max_runs and not fold(spark, table, runs, commit).conflict:
+    if plan.may_have_dead_runs:
+        for dead in runs_there(spark, table) - {run.batch_id for run in runs}:
+            drop_run(spark, table, Run(dead, 0), plan.commit)
+    if len(runs) >= table.max_runs and not fold(spark, table, runs, plan.commit).conflict:
         return ()
     return tuple(runs)
 
@@ -199,6 +201,14 @@ def _refresh_view(spark: SparkSession, plan: RefreshPlan, view: ViewPlan, scopes
     )
 
 
+def _as_it_was(view: ViewPlan) -> ViewResult | None:
+    """Keep a view that nothing touches; None when it has to be made, or counted."""
+    if view.is_new or view.former is None or view.counted is None:
+        return None
+    profiles, too_large = view.counted
+    return ViewResult(profiles=profiles, too_large=too_large, table=view.former)
+
+
 def _made(plan: RefreshPlan, view: ViewPlan, scopes: _Scopes) -> tuple[DataFrame, DataFrame]:
     """Make the profiles of a view; returns them, and the ids of all that were looked at, which may be none any more."""
     making = Making(
@@ -222,41 +232,69 @@ def _made(plan: RefreshPlan, view: ViewPlan, scopes: _Scopes) -> tuple[DataFrame
 def _before(spark: SparkSession, plan: RefreshPlan, view: ViewPlan, looked_at: DataFrame) -> DataFrame:
     """Return the profiles as they were: profile_id, digest. Of a new view, those of the one that it replaces."""
     if not view.is_new:
-        rows = read_keys(spark, _table_of(plan, view), view.runs, looked_at)
+        rows = read_keys(spark, _table_of(plan, view), Layout.of(view.runs), looked_at)
     elif view.former is not None:
         former = profiles_table(plan.store, view.policy.id, view.former.generation, plan.union)
         ensure(spark, former.table)
-        rows = read_keyed(spark, former, view.former.runs)
+        rows = read_keyed(spark, former, Layout.of(view.former.runs))
     else:
-        return spark.createDataFrame([], f"{PROFILE_ID} string, {DIGEST} bigint")
-    return rows.select(PROFILE_ID, DIGEST)
+        return spark.createDataFrame([], f"{PROFILE_ID} string, {DIGEST} bigint, {IDENTITY_COUNT} int")
+    return rows.select(PROFILE_ID, DIGEST, IDENTITY_COUNT)
 
 
-_KIND, _NOW, _WAS, _THERE, _INTO = "kind", "@now", "@was", "@there", "@into"
+_KIND, _NOW, _WAS, _INTO, _LARGE_NOW, _LARGE_WAS = "kind", "@now", "@was", "@into", "@large now", "@large was"
+_ENDS = ("merged", "vanished")
 
 
 def _counts(
     spark: SparkSession, plan: RefreshPlan, view: ViewPlan, before: DataFrame, ended: DataFrame
 ) -> dict[str, int]:
-    """Count what happened to the profiles of a view and how many there are now, in one job."""
-    table = _table_of(plan, view)
-    own = load(spark, table).where(is_run([plan.run.batch_id]))
-    now = own.select(PROFILE_ID, F.when(F.col(OP) == PUT, F.col(DIGEST)).alias(_NOW), F.lit(True).alias(_THERE))
-    was = before.select(PROFILE_ID, F.col(DIGEST).alias(_WAS))
+    """Count what happened to the profiles of a view, and so how many there are now."""
+    own = load(spark, _table_of(plan, view)).where(is_run([plan.run.batch_id]))
+    rows = _happened(own, before, ended, view, plan.max_identities).groupBy(_KIND)
+    found = {
+        row[0]: (row[1], row[2] or 0)
+        for row in rows.agg(F.count(F.lit(1)), F.sum(F.col(_LARGE_NOW) - F.col(_LARGE_WAS))).collect()
+    }
+    counts = {kind: count for kind, (count, _) in found.items()}
+    if view.is_new or view.counted is None:
+        return counts | _counted_all(spark, plan, view)
+    profiles, too_large = view.counted
+    profiles += counts.get("created", 0) - sum(counts.get(end, 0) for end in _ENDS)
+    return counts | {"profiles": profiles, "too_large": too_large + sum(more for _, more in found.values())}
+
+
+def _happened(own: DataFrame, before: DataFrame, ended: DataFrame, view: ViewPlan, most: int) -> DataFrame:
+    """Say of each profile that was looked at what happened to it, and whether it was and is too large."""
+    is_put, is_large = F.col(OP) == PUT, (F.col(IDENTITY_COUNT) > most).cast("int")
+    now = own.select(PROFILE_ID, is_put.alias("put"), F.when(is_put, F.col(DIGEST)).alias(_NOW), is_large.alias("now"))
+    was = before.select(PROFILE_ID, F.col(DIGEST).alias(_WAS), is_large.alias("was"))
     into = ended.select(PROFILE_ID, F.col(MERGED_INTO).alias(_INTO))
     over = F.when(F.col(_INTO).isNotNull(), "merged").otherwise("vanished")
     kind = (
         F.when(F.col(_WAS).isNull(), "created")
-        .when(F.col(_THERE).isNull(), over if view.is_new else F.lit("unchanged"))
-        .when(F.col(_NOW).isNull(), over)
+        .when(F.col("put").isNull(), over if view.is_new else F.lit("unchanged"))
+        .when(~F.col("put"), over)
         .when(F.col(_NOW) == F.col(_WAS), "unchanged")
         .otherwise("changed")
     )
-    happened = was.join(now, PROFILE_ID, "full").join(into, PROFILE_ID, "left").select(kind.alias(_KIND))
-    standing = read_keyed(spark, table, (*view.runs, plan.run))
-    size = F.when(F.col(IDENTITY_COUNT) > plan.max_identities, F.array(F.lit("profiles"), F.lit("too_large")))
-    present = standing.select(F.explode(F.coalesce(size, F.array(F.lit("profiles")))).alias(_KIND))
-    return {row[0]: row[1] for row in happened.unionByName(present).groupBy(_KIND).count().collect()}
+    is_as_it_was = F.col("put").isNull()
+    return (
+        was.join(now, PROFILE_ID, "full")
+        .join(into, PROFILE_ID, "left")
+        .select(
+            kind.alias(_KIND),
+            F.when(is_as_it_was, F.col("was")).otherwise(F.coalesce("now", F.lit(0))).alias(_LARGE_NOW),
+            F.coalesce("was", F.lit(0)).alias(_LARGE_WAS),
+        )
+    )
+
+
+def _counted_all(spark: SparkSession, plan: RefreshPlan, view: ViewPlan) -> dict[str, int]:
+    standing = read_keyed(spark, _table_of(plan, view), Layout.of((*view.runs, plan.run)))
+    is_large = F.count_if(F.col(IDENTITY_COUNT) > plan.max_identities)
+    profiles, too_large = standing.agg(F.count(F.lit(1)), is_large).collect()[0]
+    return {"profiles": profiles, "too_large": too_large}
 
 
 def _graph_tables(spark: SparkSession, plan: StitchPlan, graph: Graph) -> list[CutTable]:

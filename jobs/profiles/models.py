@@ -55,7 +55,10 @@ class ViewPlan(_Model):
     generation: int = Field(description="Directory of the view")
     runs: tuple[Run, ...] = Field(default=(), description="Its published runs that wait to be folded")
     is_new: bool = Field(description="Whether it is made from everything, in a directory where nothing counts yet")
-    former: CutTable | None = Field(default=None, description="The view that it replaces, to tell what differs")
+    counted: tuple[int, int] | None = Field(
+        default=None, description="Profiles in it before, and those that are too large; null: count all of them"
+    )
+    former: CutTable | None = Field(default=None, description="The view in the newest cut; what a new one differs from")
 
 
 class RefreshPlan(_Model):
@@ -69,6 +72,7 @@ class RefreshPlan(_Model):
     namespaces: tuple[Namespace, ...]
     views: tuple[ViewPlan, ...]
     dead_generations: tuple[int, ...] = Field(default=(), description="Of views that were never published")
+    may_have_dead_runs: bool = Field(description="Whether an attempt since the last cut ended unpublished")
     max_identities: int = Field(description="Identities of a profile above which it counts as too large")
     at: AwareDatetime
     commit: CommitInfo

@@ -89,6 +89,8 @@ def profile_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleTy
 def workplace(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """The platform of all tests, with a folder for files, and four datasets of events; `orders` feeds profiles."""
     place = Workplace(platform, tmp_path_factory.mktemp("files 파일"))
+    # Its tests come last; beside the others it would be at work when they look whether anything is.
+    place.pause("refresh_profiles")
     place.apply(events("orders", enabled=True), events("visits"), events("clicks"), events("calls"))
     return place
 

@@ -55,6 +55,10 @@ class Workplace:
         file.write_text(json.dumps(declared))
         self.platform.tessera("apply", str(file))
 
+    def pause(self, dag_id: str, is_paused: bool = True) -> None:
+        """Let a DAG have no runs, or runs again."""
+        self.airflow.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": is_paused})
+
     def write(self, name: str, rows: int, broken: int = 0) -> Path:
         """Write JSON lines: events with ids of their own, the last ones without an instant."""
         file = self.folder / f"{name}.jsonl"

@@ -97,7 +97,7 @@ def _plan(catalog: Catalog, settings: Settings, record: Refresh, attempt: Attemp
     number = record.number or 0
     full = bool(record.request.get("full"))
     union = _union(catalog, settings, found)
-    views = _views(catalog, union, found.cut, number, full)
+    views = _views(catalog, settings, union, found.cut, number, full)
     if not (found.touched or full or any(view.is_new for view in views)):
         return None
     cut, sandbox, root = found.cut, catalog.sandbox, settings.store_root
@@ -135,6 +135,7 @@ def _plan(catalog: Catalog, settings: Settings, record: Refresh, attempt: Attemp
         namespaces=tuple(catalog.namespaces()),
         views=views,
         dead_generations=tuple(range((cut.number if cut else 0) + 1, number)),
+        may_have_dead_runs=record.attempts > 1 or number > (cut.number if cut else 0) + 1,
         max_identities=settings.graph.max_identities,
         at=record.updated_at,
         commit=commit,
@@ -148,8 +149,10 @@ def _union(catalog: Catalog, settings: Settings, found: Found) -> UnionSchema:
     return UnionSchema.of(fed, settings.profiles.custom_timestamps, codes)
 
 
-def _views(catalog: Catalog, union: UnionSchema, cut: Cut | None, number: int, full: bool) -> tuple[ViewPlan, ...]:
-    views = []
+def _views(
+    catalog: Catalog, settings: Settings, union: UnionSchema, cut: Cut | None, number: int, full: bool
+) -> tuple[ViewPlan, ...]:
+    views, counted = [], _counted(catalog, settings, cut)
     for policy in catalog.merge_policies():
         if policy.schema_.name != PROFILE_CLASS:
             continue
@@ -158,8 +161,27 @@ def _views(catalog: Catalog, union: UnionSchema, cut: Cut | None, number: int, f
             views.append(ViewPlan(policy=policy, generation=number, is_new=True, former=known))
         else:
             runs = tuple(Run(*one) for one in known.runs)
-            views.append(ViewPlan(policy=policy, generation=known.generation, runs=runs, is_new=False))
+            views.append(
+                ViewPlan(
+                    policy=policy,
+                    generation=known.generation,
+                    runs=runs,
+                    is_new=False,
+                    counted=counted.get(policy.id),
+                    former=known,
+                )
+            )
     return tuple(views)
+
+
+def _counted(catalog: Catalog, settings: Settings, cut: Cut | None) -> dict[str, tuple[int, int]]:
+    """Return what the newest cut's refresh counted, by policy; nothing when it counted by another bound."""
+    if cut is None:
+        return {}
+    told = RefreshResult.model_validate(catalog.refresh(cut.refresh_id).result or {})
+    if told.max_identities != settings.graph.max_identities:
+        return {}
+    return {policy: (view.profiles, view.too_large) for policy, view in told.views.items()}
 
 
 def _runs(cut: Cut | None, table: str) -> tuple[Run, ...]:

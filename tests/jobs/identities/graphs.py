@@ -26,6 +26,7 @@ from tests.builders import at, crm
 from tests.jobs.ingest.workshop import Silent
 
 # A row of a links table in short: an identity, and another one that it is linked with or None.
+# (an empty one stands for a row that says nothing).
 Link = tuple[str, str | None]
 # When an identity was named: as the order of naming has it.
 First = tuple[datetime, str, int, int]
@@ -55,7 +56,7 @@ def first_seen(batches: Iterable[LinkBatch]) -> dict[str, First]:
     for batch in batches:
         for ord_, link in enumerate(batch.links):
             for identity in link:
-                if identity is not None:
+                if identity:
                     when = (at(batch.day), batch.dataset, batch.seq, ord_)
                     found[identity] = min(found.get(identity, when), when)
     return found

@@ -1,7 +1,6 @@
 """Refreshes in the tests' session, and the views as readers of the newest cut find them."""
 
 import uuid
-from typing import Any
 
 from pyspark.sql import functions as F
 
@@ -11,13 +10,14 @@ from jobs.catalog.union_schema import UnionSchema
 from jobs.identities.transforms import identities_table
 from jobs.lake.runs import read as read_keyed
 from jobs.profiles import job
-from jobs.profiles.models import IDENTITIES, RefreshParams, RefreshResult, ViewResult
+from jobs.profiles.models import IDENTITIES, RefreshParams, RefreshPlan, RefreshResult, ViewResult
 from jobs.profiles.service import accept
 from jobs.profiles.service.planning import Planned, planned, publish
 from jobs.profiles.transforms import profiles_table
+from tests.builders import Row
 from tests.jobs.ingest.workshop import Silent, Workshop
 
-Profile = dict[str, Any]
+Profile = Row
 
 
 def begin(workshop: Workshop, full: bool = False, takes_over: str | None = None) -> Planned:
@@ -25,7 +25,10 @@ def begin(workshop: Workshop, full: bool = False, takes_over: str | None = None)
     record = accept(workshop.catalog, workshop.settings, RefreshParams(full=full), "test")
     attempt = Attempt(id=uuid.uuid4().hex, run="test")
     begun = workshop.catalog.begin_refresh(record.id, attempt, takes_over)
-    return planned(workshop.catalog, workshop.settings, begun, attempt)
+    found = planned(workshop.catalog, workshop.settings, begun, attempt)
+    # As it goes to a driver in another process.
+    assert found.plan is None or RefreshPlan.model_validate_json(found.plan.model_dump_json()) == found.plan
+    return found
 
 
 def finish(workshop: Workshop, begun: Planned) -> RefreshResult:
@@ -65,11 +68,15 @@ def of_cut(workshop: Workshop, name: str) -> CutTable:
 
 
 def profiles(workshop: Workshop, policy: str = "default") -> dict[str, Profile]:
-    """The profiles of a view by id: what of each is not null."""
+    """The profiles of a view by id: what of each is not null, instants as texts in UTC."""
     entry = of_cut(workshop, f"profiles/{policy}")
     union = UnionSchema.of([record.definition for record in workshop.catalog.datasets()])
     table = profiles_table(workshop.store, policy, entry.generation, union)
-    names = [F.col(f"`{name}`") for name in (*table.key_names, *table.payload_names)]
+    instants = {column.name for column in table.payload if column.type == "timestamp"}
+    names = [
+        (F.col(f"`{name}`").cast("string") if name in instants else F.col(f"`{name}`")).alias(name)
+        for name in (*table.key_names, *table.payload_names)
+    ]
     rows = read_keyed(workshop.spark, table, entry.runs).select(names).collect()
     return {row[0]: {k: v for k, v in row.asDict().items() if v is not None and k != "profile_id"} for row in rows}
 
