@@ -53,6 +53,8 @@ def inputs(folder: Path) -> Path:
     write_jsonl(folder / "crm-1.jsonl", [*customers[:5], BAD])
     write_jsonl(folder / "crm-2.jsonl", [*customers[5:], customer("c1", **{CITY: "Lyon", "loyalty.points": 3})])
     write_jsonl(folder / "crm-3.jsonl", [customer("c2", **{FIRST: "Zoé"}), customer("c8", **{EMAIL: "c1@x.io"})])
+    write_jsonl(folder / "crm-8.jsonl", [customer("c8", **{CITY: "Nowhere"})])
+    write_jsonl(folder / "crm-9.jsonl", [customer("c8", **{CITY: "Rome"})])
     events = [event(f"e{n}", personID=f"c{n}", **{PRICE: n}) for n in range(1, 6)]
     write_jsonl(folder / "web-1.jsonl", [*events[:3], event("e1"), {"timestamp": "2026-01-01T00:00:00Z"}])
     write_jsonl(folder / "web-2.jsonl", [*events[2:], {"_id": "e9"}])
@@ -77,6 +79,23 @@ def steps(folder: Path) -> tuple[Step, ...]:
     of_a_batch = (Fault.CREATE_BATCH, Fault.BEGIN_ATTEMPT, Fault.CREATE_TABLE, Fault.QUARANTINE, Fault.LAKE)
     of_records = (*of_a_batch, Fault.RENEW_LEASE, Fault.FRAGMENTS, Fault.LINKS, Fault.FINISH_BATCH)
     removal = (Fault.DROP_BATCH, Fault.DROP_RUN, Fault.FAIL_BATCH)
+    thorough = {
+        "TESSERA_MAINTENANCE__COMPACT_RUNS": "0",
+        "TESSERA_MAINTENANCE__MERGE_FILES": "1",
+        "TESSERA_MAINTENANCE__RETENTION_DAYS": "14",
+        **SHORT_LEASE,
+    }
+    of_maintenance = (
+        Fault.CREATE_MAINTENANCE,
+        Fault.BEGIN_MAINTENANCE,
+        Fault.BEGIN_REMOVAL,
+        Fault.END_REMOVAL,
+        Fault.COMPACT_EVENTS,
+        Fault.MERGE_FILES,
+        Fault.DROP_UNKNOWN,
+        Fault.SET_RETENTION,
+        Fault.END_MAINTENANCE,
+    )
     return (
         Step("apply", _apply(folder, "first"), (Fault.MIGRATE_CATALOG, Fault.APPLY_DEFINITIONS)),
         Step("records", ingest(folder, "crm", 1), of_records, environment=SHORT_LEASE),
@@ -87,6 +106,11 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("events-that-died", ingest(folder, "web", 2), code=KILLED, environment=died),
         Step("events-that-fail", ingest(folder, "web", 2), removal, code=2, environment=refused),
         Step("fold", ("upkeep", "fold", "crm"), (Fault.FOLD,)),
+        # Its rows are left when another batch takes the dataset over.
+        Step("records-that-died", ingest(folder, "crm", 8), code=KILLED, environment=died),
+        Step("records-that-take-over", ingest(folder, "crm", 9)),
+        Step("rows-of-nobody", ("upkeep", "ghost", "crm")),
+        Step("maintain", ("upkeep", "maintain", "prod"), of_maintenance, environment=thorough),
         Step("switch", ("upkeep", "switch", "web", "1", "2"), (Fault.SWITCH_GENERATION,)),
         Step("clear", ("upkeep", "clear", "crm"), (Fault.CLEAR,)),
     )

@@ -1,9 +1,16 @@
-"""What is done to fragments beside ingests: `upkeep fold DATASET`, `switch DATASET FROM TO`, `clear DATASET`."""
+"""What is done to a store beside ingests.
+
+`upkeep fold DATASET`, `switch DATASET FROM TO`, `clear DATASET`, `ghost DATASET` (rows of a batch that no record
+knows), and `maintain SANDBOX`, a week from now.
+"""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import SparkSession, functions as F
 
 from jobs.catalog.database import Catalog
+from jobs.catalog.maintenance_records import MaintenanceStatus
 from jobs.catalog.records import InputFile
 from jobs.errors import TesseraError
 from jobs.ingest.models import IngestPlan
@@ -12,6 +19,9 @@ from jobs.lake.commits import CommitInfo
 from jobs.lake.fold import fold
 from jobs.lake.keyed_table import KeyedTable
 from jobs.lake.runs import clear
+from jobs.lake.store import Store
+from jobs.maintenance.models import MaintenanceParams
+from jobs.maintenance.service import accept, running, summary
 from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
 from jobs.settings import Settings, load_settings
@@ -30,10 +40,14 @@ def main() -> None:
                 # Done by one that died after it.
                 if catalog.dataset(dataset).generation != to:
                     catalog.switch_generation(dataset, current, to)
+            elif what == "maintain":
+                maintain(catalog, settings)
             else:
                 with open_session(settings, Engine.parse(settings.engine.spark), new_session_id()) as spark:
                     table = fragments_of(catalog, settings, dataset)
-                    if what == "clear":
+                    if what == "ghost":
+                        ghost(spark, Store(settings.store_root, catalog.sandbox).path("lake", dataset))
+                    elif what == "clear":
                         clear(spark, table, _COMMIT)
                     elif (done := fold(spark, table, catalog.profile_batches(dataset), _COMMIT)).conflict:
                         sys.stdout.write(f"{done.conflict}\n")
@@ -41,6 +55,23 @@ def main() -> None:
         except TesseraError as refused:
             sys.stderr.write(f"error: {refused}\n")
             sys.exit(refused.exit_code)
+
+
+def maintain(catalog: Catalog, settings: Settings) -> None:
+    """Maintain the sandbox when everything that is there has become old."""
+    steps = ("orphans", "fold", "compact", "purge", "vacuum")
+    record = accept(catalog, settings, MaintenanceParams(steps=steps), "upkeep")
+    engine, later = Engine.parse(settings.engine.spark), datetime.now(UTC) + timedelta(days=8)
+    done = running.maintain(catalog, settings, engine, record.id, "upkeep", now=later)
+    sys.stdout.write(f"{summary(done)}\n")
+    if done.status is not MaintenanceStatus.DONE:
+        sys.exit(1)
+
+
+def ghost(spark: SparkSession, lake: str) -> None:
+    """Give a table a partition that no record knows."""
+    rows = spark.read.format("delta").load(lake).limit(1).withColumn("_batch", F.lit("ghost"))
+    rows.write.format("delta").mode("append").save(lake)
 
 
 def fragments_of(catalog: Catalog, settings: Settings, dataset: str) -> KeyedTable:
