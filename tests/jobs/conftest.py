@@ -6,6 +6,7 @@ from pyspark.sql import SparkSession
 
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
+from tests.builders import at, member
 from tests.fixture_f import ingest_fixture_f
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles.refreshing import refresh
@@ -13,7 +14,6 @@ from tests.jobs.profiles.refreshing import refresh
 POLICIES = (
     {"name": "single", "identityGraph": {"type": "none"}},
     {"name": "crm first", "attributeMerge": {"type": "dataSetPrecedence", "order": ["crm", "loyalty"]}},
-    {"name": "loyalty only", "attributeMerge": {"type": "dataSetPrecedence", "order": ["loyalty"]}},
 )
 
 
@@ -36,10 +36,12 @@ def two_partitions(spark: SparkSession) -> Iterator[None]:
 def profiled(
     spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workshop]:
-    """Fixture F with its profiles under four policies, to be read only."""
+    """Fixture F and one later upsert, with their profiles under three policies; to be read only."""
     with Workshop.open(spark, engine_settings, tmp_path_factory.mktemp("profiled")) as workshop:
         with in_two_partitions(spark):
             ingest_fixture_f(workshop)
+            # Changes one leaf of the third profile, and keeps the others.
+            workshop.ingest("loyalty", member("z@x.io", **{"loyalty.points": 7}), batch_id="b4", at=at(4))
             for policy in POLICIES:
                 merge_policies.create(workshop.catalog, policy)
             refresh(workshop)

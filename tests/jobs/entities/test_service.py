@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs.catalog.database import Catalog
 from jobs.entities.models import EntityQuery
 from jobs.entities.service import Found, lookup
 from jobs.errors import InvalidRequest, NotFound, TooLarge
+from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
-from tests.builders import CITY, EMAIL, FIRST, at, customer, definitions, member
+from tests.builders import at, definitions
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles.refreshing import refresh
 
@@ -79,6 +79,18 @@ def test_a_policy_decides_whose_values_a_profile_has(
     assert attributes(ask(profiled, "Email", "a@x.io", merge_policy_id=policy)) == expected
 
 
+def test_making_another_policy_the_default_only_points_lookups_to_its_view(profiled: Workshop) -> None:
+    before = profiled.catalog.cut()
+    operation = {"op": "replace", "path": "/default", "value": "true"}
+    merge_policies.patch(profiled.catalog, "crm-first", operation)
+    try:
+        assert ask(profiled, "Email", "a@x.io").entity.entity["homeAddress"] == {"city": "Paris"}
+        assert refresh(profiled).views == {}
+        assert profiled.catalog.cut() == before
+    finally:
+        merge_policies.patch(profiled.catalog, "default", operation)
+
+
 def test_origins_name_dataset_batch_and_instant_of_each_value_and_of_those_that_lost(profiled: Workshop) -> None:
     origins = ask(profiled, "CRMID", "c1", origins=True, fields=("homeAddress", "loyalty.tier")).entity.origins
     assert origins is not None
@@ -127,26 +139,10 @@ def test_before_the_first_refresh_nothing_is_found(profiled: Workshop, tmp_path:
             lookup(catalog, profiled.settings, query)
 
 
-def test_a_record_sent_again_loses_what_it_does_not_say_and_a_patched_one_keeps_it_with_its_origin(
-    spark: SparkSession, settings: Settings, tmp_path: Path, two_partitions: None
-) -> None:
-    with Workshop.open(spark, settings, tmp_path) as workshop:
-        workshop.apply()
-        known = customer("c1", **{EMAIL: "a@x.io", FIRST: "Ann", CITY: "Paris"})
-        workshop.ingest("crm", known, batch_id="b1", at=at(1))
-        workshop.ingest("loyalty", member("a@x.io", **{"loyalty.tier": "gold", CITY: "Lyon"}), batch_id="b2", at=at(2))
-        workshop.ingest("crm", customer("c1", **{EMAIL: "a@x.io", CITY: "Nice"}), batch_id="b5", at=at(6))
-        workshop.ingest("loyalty", member("a@x.io", **{"loyalty.points": 7}), batch_id="b6", at=at(5))
-        refresh(workshop)
-        found = ask(workshop, "Email", "a@x.io", origins=True)
-        assert attributes(found) == {
-            "personID": "c1",
-            "personalEmail": {"address": "a@x.io"},
-            "homeAddress": {"city": "Nice"},
-            "loyalty": {"tier": "gold", "points": 7},
-        }
-        assert found.entity.origins is not None
-        told = {name: [(o.dataset, o.batch) for o in of] for name, of in found.entity.origins.items()}
-        assert told["loyalty.tier"] == [("loyalty", "b2")]
-        assert told["loyalty.points"] == [("loyalty", "b6")]
-        assert told["homeAddress.city"] == [("crm", "b5"), ("loyalty", "b2")]
+def test_a_value_that_an_upsert_kept_has_the_origin_of_the_batch_that_gave_it(profiled: Workshop) -> None:
+    found = ask(profiled, "Email", "z@x.io", origins=True)
+    assert attributes(found)["loyalty"] == {"tier": "silver", "points": 7}
+    assert found.entity.origins is not None
+    told = {name: [(o.batch, o.at, o.fragment_at) for o in of] for name, of in found.entity.origins.items()}
+    assert told["loyalty.tier"] == [("b2", at(2), at(4))]
+    assert told["loyalty.points"] == [("b4", at(4), at(4))]

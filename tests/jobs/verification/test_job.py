@@ -28,7 +28,7 @@ def test_what_a_refresh_made_has_not_drifted(profiled: Workshop) -> None:
 
 def test_slices_hold_whole_profiles_and_together_everything(profiled: Workshop) -> None:
     plan = plan_of(profiled)
-    plan = plan.model_copy(update={"slices": 2, "views": plan.views[:1]})
+    plan = plan.model_copy(update={"slices": 2, "views": plan.views[:2]})
     results = [job.run(profiled.spark, plan.model_copy(update={"slice": one}), Silent()) for one in range(2)]
     assert [result.drift for result in results] == [0, 0]
     assert sum(result.identities for result in results) >= 8
