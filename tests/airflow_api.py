@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -106,7 +107,8 @@ class AirflowApi:
 
     def events_of(self, run_id: str) -> list[Answer]:
         """The asset events that a run emitted, the newest first."""
-        path = f"/api/v2/assets/events?source_dag_id={self.dag_id}&source_run_id={run_id}&order_by=-timestamp"
+        # A run that an asset caused has a + in its id.
+        path = f"/api/v2/assets/events?source_dag_id={self.dag_id}&source_run_id={quote(run_id)}&order_by=-timestamp"
         found: list[Answer] = self.call("GET", path)["asset_events"]
         return found
 
