@@ -69,9 +69,10 @@ def _create_statement(table: Table) -> str:
 def _create_by_writing(spark: SparkSession, table: Table) -> None:
     """Create a table that a Spark server takes for created already: its first commit failed there, on a full disk."""
     columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in table.columns)
-    writer = spark.createDataFrame([], columns).write.format("delta").mode("append")
+    # What an option says of `delta` is a property from the first commit on; the rest is altered after.
+    writer = spark.createDataFrame([], columns).write.format("delta").options(**table.all_properties)
     with around(Fault.CREATE_TABLE):
-        writer.partitionBy(*table.partitioned_by).save(table.path)
+        writer.partitionBy(*table.partitioned_by).mode("append").save(table.path)
 
 
 def _column_text(column: Column) -> str:

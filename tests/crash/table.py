@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs.faults import Fault
-from tests.crash.disk import FILLED, CannotMount, fill_at
+from tests.crash.disk import FILLED, fill_at
 from tests.crash.points import MOMENTS, ROOMS, kill_at, kill_during
 from tests.crash.races import RACES
 from tests.crash.site import Server
 from tests.crash.story import Story
+from tests.disks import CannotMount
 from tests.servers import server_settings, spark_server
 
 _RACES = 50

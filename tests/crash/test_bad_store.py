@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from jobs.faults import Fault
-from tests.crash.disk import CannotMount, fill_at, mounted, read_only
+from tests.crash.disk import fill_at
 from tests.crash.points import assert_like_clean
 from tests.crash.processes import Ended
 from tests.crash.site import Snapshot, assert_same
 from tests.crash.story import Story, ingest
+from tests.disks import CannotMount, mounted, read_only
 
 
 def test_on_a_full_disk_every_commit_is_refused_and_done_once_there_is_room(story: Story, tmp_path: Path) -> None:

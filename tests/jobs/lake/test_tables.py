@@ -12,6 +12,7 @@ from jobs.lake.definition import ensure
 from jobs.lake.schema import Column, Table, canonical_type
 from jobs.lake.store import Store
 from jobs.lake.tables import drop_batch, exists, read, replace_batch
+from tests.disks import CannotMount, full, mounted
 
 COMMIT = CommitInfo(job="ingest", batch="b1", attempt="1", run="manual__1")
 COLUMNS = (
@@ -126,3 +127,18 @@ def test_types_are_compared_as_spark_prints_them():
 def test_a_definition_with_two_columns_of_one_name_is_refused():
     with pytest.raises(ValueError, match="differ by more than case"):
         Table(path="/x", name="t", comment="", columns=(Column(name="a", type="int"), Column(name="A", type="int")))
+
+
+def test_a_table_whose_creation_failed_on_a_full_disk_is_created_once_there_is_room(spark, tmp_path, table):
+    try:
+        with mounted(tmp_path / "small") as folder:
+            on_small = table.model_copy(update={"path": str(folder / "table")})
+            with full(folder), pytest.raises(StoreError, match=r"lake/crm.*disk is full"):
+                ensure(spark, on_small)
+            ensure(spark, on_small)
+            ensure(spark, table)
+            opened, other = DeltaTable(on_small.path), DeltaTable(table.path)
+            assert opened.metadata().configuration == other.metadata().configuration
+            assert opened.metadata().partition_columns == other.metadata().partition_columns
+    except CannotMount as refused:
+        pytest.skip(f"no file system can be mounted here: {refused}")
