@@ -43,6 +43,8 @@ class Fault(StrEnum):
     IDENTITIES = "identities"
     MERGED_IDS = "merged_ids"
     PROFILES = "profiles"
+    # Delta: a preview
+    REPORT = "report"
     # Delta: upkeep
     FOLD = "fold"
     COMPACT_EVENTS = "compact_events"
@@ -70,6 +72,10 @@ class Fault(StrEnum):
     BEGIN_REFRESH = "begin_refresh"
     PUBLISH_REFRESH = "publish_refresh"
     FAIL_REFRESH = "fail_refresh"
+    CREATE_PREVIEW = "create_preview"
+    BEGIN_PREVIEW = "begin_preview"
+    FINISH_PREVIEW = "finish_preview"
+    FAIL_PREVIEW = "fail_preview"
     # Landing folders: renames
     TAKE_MARKER = "take_marker"
     TAKE_FILE = "take_file"

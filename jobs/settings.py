@@ -116,6 +116,15 @@ class GraphSettings(_Section):
     driver_links: int = Field(ge=1)
 
 
+class PreviewSettings(_Section):
+    """When the reports on the Profile store are made, and of how much of it."""
+
+    schedule: str
+    threshold_percent: float = Field(ge=0)
+    sampling: bool
+    timeout_minutes: float = Field(gt=0)
+
+
 class DagSettings(_Section):
     """Bounds of the DAGs."""
 
@@ -189,6 +198,7 @@ class Settings(BaseSettings):
     profiles: ProfileSettings
     graph: GraphSettings
     dags: DagSettings
+    preview: PreviewSettings
     landing: LandingSettings
     maintenance: MaintenanceSettings
     alerts: AlertSettings

@@ -15,6 +15,7 @@ from jobs.catalog import applying, attempts, batches, registry
 from jobs.catalog.definitions import Definitions, Namespace
 from jobs.catalog.maintenance_methods import MaintenanceCatalog
 from jobs.catalog.policy_methods import PolicyCatalog
+from jobs.catalog.preview_methods import PreviewCatalog
 from jobs.catalog.records import (
     ApplyReport,
     Attempt,
@@ -34,7 +35,7 @@ from jobs.errors import InvalidRequest
 from jobs.faults import Fault
 
 
-class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog):
+class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
 
     def apply(

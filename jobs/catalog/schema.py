@@ -320,6 +320,38 @@ class TakenBatchRow(Base):
     is_counted: Mapped[bool]
 
 
+class PreviewRow(Base):
+    """One preview of the Profile store with its reports. At most one of a sandbox is RUNNING."""
+
+    __tablename__ = "previews"
+    __table_args__ = (
+        CheckConstraint("status IN ('NEW', 'RUNNING', 'DONE', 'FAILED')", name="status"),
+        Index(
+            "uq_previews_running",
+            "sandbox",
+            unique=True,
+            sqlite_where=text("status = 'RUNNING'"),
+            postgresql_where=text("status = 'RUNNING'"),
+        ),
+        Index("ix_previews_at", "sandbox", "status", "at"),
+    )
+
+    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    status: Mapped[str] = mapped_column(String(20))
+    at: Mapped[datetime]
+    request: Mapped[dict[str, Any]]
+    run: Mapped[str] = mapped_column(Text)
+    attempt: Mapped[str | None] = mapped_column(String(255))
+    session_id: Mapped[str] = mapped_column(Text)
+    engine: Mapped[str] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    reason: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
 class EventRow(Base):
     """One change of one record, written in the transaction of the change."""
 

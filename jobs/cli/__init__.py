@@ -16,6 +16,7 @@ from jobs.cli.definitions import apply
 from jobs.cli.ingest import ingest
 from jobs.cli.lookup import lookup
 from jobs.cli.maintain import maintain
+from jobs.cli.preview import app as preview_app
 from jobs.cli.quarantine import quarantine
 from jobs.cli.refresh import refresh
 from jobs.cli.replay import replay
@@ -50,6 +51,7 @@ for command in (
     tables,
 ):
     app.command()(command)
+app.add_typer(preview_app, name="preview")
 
 
 def main() -> None:

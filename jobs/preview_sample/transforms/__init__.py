@@ -1,0 +1,1 @@
+"""From a view to the reports: groups in Spark, everything else in plain Python."""
