@@ -77,7 +77,7 @@ def kill_during(story: Story, fault: Fault, home: Path, waits: bool) -> str:
 
 
 def _come(commits: Callable[[], int]) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not commits():
         time.sleep(0.01)
     return commits() > 0

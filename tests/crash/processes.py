@@ -21,7 +21,7 @@ _SLOW = ("alembic", "deltalake", "pandas", "psycopg", "pyspark.sql.connect.sessi
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*_SLOW, "sqlalchemy.orm", "rich.progress"])
 KILLED = -signal.SIGKILL
-LONGEST_SECONDS = 180.0
+LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
