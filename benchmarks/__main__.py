@@ -1,4 +1,4 @@
-"""`./run bench [CASE] [--json] [--rows N] [--batches N] [--lines N]`."""
+"""`./run bench [CASE] [--json | --markdown] [--rows N] [--batches N] [--lines N]`."""
 
 import argparse
 import importlib
@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; all by default")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--markdown", action="store_true", help="a table for a page")
     parser.add_argument("--rows", type=int, help="rows of the table that is upserted")
     parser.add_argument("--batches", type=int, help="batches that are upserted")
     parser.add_argument("--lines", type=int, help="JSON lines of the file that is ingested")
@@ -33,7 +35,12 @@ def main(arguments: list[str]) -> int:
         }
         results = run(**{name: size for name, size in sizes.items() if name in inspect.signature(run).parameters})
         documents.append({"case": case, "machine": machine(), "results": [r.document() for r in results]})
-        if not asked.json:
+        if asked.markdown:
+            sys.stdout.write(
+                f"{machine()}, {datetime.now(UTC):%Y-%m-%d}\n\n| figure | median | spread | goal |\n|---|---|---|---|\n"
+            )
+            sys.stdout.write("".join(f"{result.markdown()}\n" for result in results))
+        elif not asked.json:
             sys.stdout.write(f"{case} on {machine()}\n" + "".join(f"  {result}\n" for result in results))
     if asked.json:
         sys.stdout.write(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2) + "\n")

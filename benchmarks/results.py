@@ -46,6 +46,13 @@ class Result:
             **spread,
         }
 
+    def markdown(self) -> str:
+        """Return it as the row of a table."""
+        spread = "" if self.spread is None else f"{self.spread[0]:.2f} to {self.spread[1]:.2f}"
+        sign = "at most" if self.at_most else "at least"
+        held = "" if self.goal is None else f"{sign} {self.goal:g}: {'met' if self.met else 'missed'}"
+        return f"| {self.name} | {self.value:,.2f} {self.unit} | {spread} | {held} |"
+
     def __str__(self) -> str:
         spread = "" if self.spread is None else f"  [{self.spread[0]:.2f} to {self.spread[1]:.2f}]"
         sign = "at most" if self.at_most else "goal"
