@@ -101,7 +101,8 @@ def _through_airflow(catalog: Catalog, settings: Settings, params: PreviewParams
     if ended["state"] != "success":
         how = f"{ended['state']}: {ended['note'] or 'see its log'}"
         raise StoreError(f"the run {ended['dag_run_id']} of the DAG preview_sample ended as {how}")
-    return next(one for one in catalog.previews() if one.run.split("/")[:2] == ["preview_sample", run_id])
+    of_run = ["preview_sample", ended["dag_run_id"]]
+    return next(one for one in catalog.previews() if one.run.split("/")[:2] == of_run)
 
 
 def _told(done: Preview) -> Iterator[str]:
