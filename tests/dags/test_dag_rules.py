@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 # Written out: a DAG that fails to import fails no test by itself.
-DAGS = ["ingest", "maintenance", "refresh_profiles", "scan_landing"]
+DAGS = ["ingest", "maintenance", "preview_sample", "refresh_profiles", "scan_landing"]
 # Those whose run is the life of a record.
-RECORDS = ["ingest", "maintenance", "refresh_profiles"]
+RECORDS = ["ingest", "maintenance", "preview_sample", "refresh_profiles"]
 TAGS = {"profile-store", "by-hand", "scheduled"}
 
 
