@@ -53,7 +53,7 @@ def run(spark: SparkSession, plan: PreviewPlan, progress: Progress) -> PreviewRe
         StoreError: the store refused, or a version of the cut is not there any more.
     """
     began = time.monotonic()
-    progress.stage("counting profiles", cut=plan.cut or 0, policy=plan.policy_id)
+    progress.stage("counting profiles", policy=plan.policy_id)
     found = _groups(spark, plan)
     progress.stage("counting events by age", groups=len(found))
     result = reports(plan, found, _ages(spark, plan))

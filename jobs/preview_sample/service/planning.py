@@ -17,6 +17,7 @@ from jobs.catalog.policies import MergePolicy
 from jobs.catalog.previews import Preview
 from jobs.catalog.records import Attempt, Batch, BatchStatus
 from jobs.catalog.refreshes import Cut, CutTable
+from jobs.errors import Conflict
 from jobs.ingest.models import BatchOrder
 from jobs.lake.commits import CommitInfo
 from jobs.merge_policies import service as merge_policies
@@ -92,9 +93,18 @@ def profiles_in(catalog: Catalog, cut: Cut, policy: MergePolicy) -> int:
 
 
 def planned(catalog: Catalog, settings: Settings, preview: Preview, attempt: Attempt) -> PreviewPlan:
-    """Plan an attempt at a preview that was begun."""
+    """Plan an attempt at a preview that was begun.
+
+    Raises:
+        Conflict: there are profiles, but none under the default merge policy yet.
+    """
     cut, policy = catalog.cut(), default_policy(catalog)
     view = cut.table(f"profiles/{policy.id}") if cut and policy else None
+    if cut and policy and view is None:
+        raise Conflict(
+            f"the default merge policy {policy.id!r} has no profiles yet, since it was made after the newest refresh; "
+            "`tessera refresh` makes them"
+        )
     profiles = profiles_in(catalog, cut, policy) if cut and policy else 0
     batches = [batch for batch in catalog.batches(None, BatchStatus.ACTIVE) if batch.in_profile]
     last = max(batches, key=lambda batch: (batch.updated_at, batch.id), default=None)

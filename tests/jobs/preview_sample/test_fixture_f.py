@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from jobs.errors import NotFound
+from jobs.errors import Conflict, NotFound
 from jobs.merge_policies.models import PolicyBody
 from jobs.preview_sample.models import REPORTS, PreviewResult
 from jobs.preview_sample.service import due
@@ -18,7 +18,7 @@ from jobs.settings import Settings
 from tests.builders import at, customer
 from tests.fixture_f import ingest_fixture_f
 from tests.jobs.ingest.workshop import Workshop
-from tests.jobs.preview_sample.previewing import data, preview, shown
+from tests.jobs.preview_sample.previewing import data, died, plan_of, preview, shown
 from tests.jobs.profiles.refreshing import refresh
 
 NOW = datetime(2024, 1, 20, tzinfo=UTC)
@@ -139,8 +139,18 @@ def test_reports_are_tables_that_any_reader_opens_and_every_column_says_what_it_
     assert overlap.schema.field("report_at").type.tz == "UTC"
 
 
+def reports_in(company: Workshop) -> set[str]:
+    """The previews whose rows are in a table."""
+    rows = DeltaTable(company.store.path("reports", "dataset")).to_pyarrow_table(columns=["report_id"])
+    return set(rows["report_id"].to_pylist())
+
+
 def test_5_10_8_reports_are_found_by_their_day(company: Workshop, reports: PreviewResult) -> None:
+    dead = died(company, at(4, 13))
+    assert dead in reports_in(company)
     later = preview(company, at(4, 12))
+    assert reports_in(company) >= {reports.report_id, later.report_id}
+    assert dead not in reports_in(company), "what a preview that failed has written is removed by the next"
     assert newest(company.catalog, "2024-01-04", NOW).report_id == later.report_id
     assert newest(company.catalog, None, NOW).report_id == later.report_id
     with pytest.raises(NotFound, match="no report of 2024-01-05"):
@@ -167,6 +177,8 @@ def test_what_changed_since_the_report_before_and_since_a_week_ago(company: Work
     alone = PolicyBody.model_validate({"name": "Alone", "identityGraph": {"type": "none"}, "default": True})
     company.catalog.create_merge_policy(alone)
     assert not due(company.catalog, company.settings, at(11, 23)).is_due, "it has no view yet"
+    with pytest.raises(Conflict, match="the default merge policy 'alone' has no profiles yet"):
+        plan_of(company)
     refresh(company)
     switched = due(company.catalog, company.settings, at(11, 23))
     assert (switched.is_due, switched.why) == (True, "the default merge policy is alone, was default")
