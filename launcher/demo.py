@@ -18,6 +18,7 @@ from launcher import cdnow, expected
 SANDBOX = "demo"
 # Has a card, is known to the partner, and has logged in.
 PERSON = "00030"
+_OVERLAP_WIDTH = 60
 _DEFINITIONS = Path("conf") / "demo" / "definitions.yaml"
 
 
@@ -62,6 +63,7 @@ def play(checkout: Path, home: Path) -> None:
     if not all(same):
         raise SystemExit("demo: the store does not hold what the source holds")
     profiles(source)
+    reports(source)
 
 
 def profiles(source: Path) -> None:
@@ -82,6 +84,18 @@ def profiles(source: Path) -> None:
         say(f"  {line}")
 
 
+def reports(source: Path) -> None:
+    """Count what the store is made of, compare with what the rule of the demo gives, and draw it."""
+    say("What the profile store is made of (`tessera preview`, `tessera preview show dataset/overlap`):")
+    for line in tessera_text("preview").splitlines():
+        say(f"  {line}")
+    found = tessera("preview", "show", "dataset/overlap")["data"]
+    wanted = expected.overlap(source)
+    say(f"  {'profiles by the exact set of their datasets':<{_OVERLAP_WIDTH}} {'expected':>14} {'found':>14}")
+    if not compare("", dict(sorted(wanted.items())), found, _OVERLAP_WIDTH) or set(found) != set(wanted):
+        raise SystemExit("demo: the reports are not what the rule of the demo gives")
+
+
 def ingest(dataset: str, file: Path, batch: str, *how: str) -> None:
     """Ingest one batch and print its row equation."""
     started = time.monotonic()
@@ -89,11 +103,11 @@ def ingest(dataset: str, file: Path, batch: str, *how: str) -> None:
     say(f"  {batch:<18} {done['result']['equation']}  ({time.monotonic() - started:.0f} s)")
 
 
-def compare(what: str, source: Mapping[str, Any], store: Mapping[str, Any]) -> bool:
+def compare(what: str, source: Mapping[str, Any], store: Mapping[str, Any], width: int = 30) -> bool:
     """Print the figures of both sides, those that the source has; says whether they are equal."""
     for name, left in source.items():
         right = store.get(name, 0)
-        say(f"  {f'{what}{name}':<30} {left:>14,} {right:>14,}  {'equal' if left == right else 'DIFFERENT'}")
+        say(f"  {f'{what}{name}':<{width}} {left:>14,} {right:>14,}  {'equal' if left == right else 'DIFFERENT'}")
     return all(store.get(name, 0) == left for name, left in source.items())
 
 

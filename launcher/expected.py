@@ -3,6 +3,7 @@
 The rule stands in conf/demo/definitions.yaml. A person is a customer number; whoever never gives it stays apart.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from launcher import cdnow
@@ -23,3 +24,18 @@ def counts(source: Path) -> dict[str, int]:
         "fragments of web_visits": len(customers),
         "profiles": len(customers) + len(anonymous) + len(unknown),
     }
+
+
+def overlap(source: Path) -> dict[str, int]:
+    """Count profiles by the exact set of their datasets, ids sorted and joined by commas."""
+    found: Counter[str] = Counter()
+    for customer in {order.customer for order in cdnow.orders(source)}:
+        number, never_logs_in = int(customer), customer[-1] in "56789"
+        is_unknown = number % 500 == 0
+        known = {"customers", "web_orders"}
+        known |= set() if never_logs_in else {"web_visits"}
+        known |= {"store_cards"} if number % 3 == 0 else set()
+        known |= {"partner_segments"} if number % 5 == 0 and not is_unknown else set()
+        apart = [{"web_visits"}] * never_logs_in + [{"partner_segments"}] * is_unknown
+        found.update(",".join(sorted(datasets)) for datasets in (known, *apart))
+    return dict(found)

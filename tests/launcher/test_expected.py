@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def identities(folder: Path) -> Iterator[tuple[str, list[str]]]:
             yield dataset, [f"{code}:{value}" for code, value in named.items() if value]
 
 
-def test_the_files_make_the_fragments_and_profiles_that_are_expected(tmp_path: Path) -> None:
+def test_the_files_make_the_fragments_profiles_and_overlaps_that_are_expected(tmp_path: Path) -> None:
     fragments: dict[str, set[str]] = {}
     leader: dict[str, str] = {}
 
@@ -37,3 +38,9 @@ def test_the_files_make_the_fragments_and_profiles_that_are_expected(tmp_path: P
             leader[leader_of(identity)] = leader_of(named[0])
     found = {f"fragments of {dataset}": len(primary) for dataset, primary in fragments.items()}
     assert expected.counts(cdnow.source_file()) == found | {"profiles": len({leader_of(one) for one in leader})}
+    datasets: dict[str, set[str]] = {}
+    for dataset, primaries in fragments.items():
+        for primary in primaries:
+            datasets.setdefault(leader_of(primary), set()).add(dataset)
+    overlap = Counter(",".join(sorted(names)) for names in datasets.values())
+    assert expected.overlap(cdnow.source_file()) == overlap
