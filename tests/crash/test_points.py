@@ -24,8 +24,8 @@ ELSEWHERE = {
 WITHOUT_A_COMMAND = {
     fault
     for fault in Fault
-    if fault.name.endswith("_REFRESH")
-    or fault in (Fault.IDENTITIES, Fault.MERGED_IDS, Fault.PROFILES, Fault.MERGE_POLICY)
+    if fault.name.endswith(("_REFRESH", "_PREVIEW"))
+    or fault in (Fault.IDENTITIES, Fault.MERGED_IDS, Fault.PROFILES, Fault.MERGE_POLICY, Fault.REPORT)
 }
 
 
