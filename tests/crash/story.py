@@ -96,10 +96,15 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Fault.SET_RETENTION,
         Fault.END_MAINTENANCE,
     )
+    of_a_refresh = (Fault.CREATE_REFRESH, Fault.BEGIN_REFRESH, Fault.PUBLISH_REFRESH)
+    away = {"TESSERA_SPARK": "sc://localhost:9", "TESSERA_ENGINE__CONNECT_TIMEOUT_SECONDS": "1"}
     return (
         Step("apply", _apply(folder, "first"), (Fault.MIGRATE_CATALOG, Fault.APPLY_DEFINITIONS)),
         Step("records", ingest(folder, "crm", 1), of_records, environment=SHORT_LEASE),
+        Step("refresh", ("tessera", "refresh"), of_a_refresh),
         Step("events", ingest(folder, "web", 1), (Fault.EVENTS,)),
+        # Three customers share a cookie: two profiles end.
+        Step("refresh-that-joins", ("tessera", "refresh"), (Fault.IDENTITIES, Fault.MERGED_IDS, Fault.PROFILES)),
         Step("apply-again", _apply(folder, "second")),
         Step("records-of-more-columns", ingest(folder, "crm", 2), (Fault.ALTER_TABLE,)),
         # Everything is written when it dies, and refused as a whole when it is sent again.
@@ -113,6 +118,7 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("maintain", ("upkeep", "maintain", "prod"), of_maintenance, environment=thorough),
         Step("switch", ("upkeep", "switch", "web", "1", "2"), (Fault.SWITCH_GENERATION,)),
         Step("clear", ("upkeep", "clear", "crm"), (Fault.CLEAR,)),
+        Step("refresh-nowhere", ("tessera", "refresh", "--full"), (Fault.FAIL_REFRESH,), code=1, environment=away),
     )
 
 

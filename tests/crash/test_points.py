@@ -11,7 +11,11 @@ from tests.crash.story import Story, steps
 CHECKOUT = Path(__file__).resolve().parents[2]
 STEPS = {step.name: step for step in steps(Path())}
 # Where each attempt takes long; `./run crash` kills at every one.
-SOME = {"maintain": (Fault.BEGIN_REMOVAL, Fault.COMPACT_EVENTS, Fault.SET_RETENTION)}
+SOME = {
+    "maintain": (Fault.BEGIN_REMOVAL, Fault.COMPACT_EVENTS, Fault.SET_RETENTION),
+    "refresh": (Fault.PUBLISH_REFRESH,),
+    "refresh-that-joins": (Fault.PROFILES,),
+}
 # Killed at by the tests of their own room.
 ELSEWHERE = {
     Fault.TAKE_MARKER: "tests/jobs/landing/test_crashes.py",
@@ -22,10 +26,7 @@ ELSEWHERE = {
 }
 # Of commands that are being written.
 WITHOUT_A_COMMAND = {
-    fault
-    for fault in Fault
-    if fault.name.endswith(("_REFRESH", "_PREVIEW"))
-    or fault in (Fault.IDENTITIES, Fault.MERGED_IDS, Fault.PROFILES, Fault.MERGE_POLICY, Fault.REPORT)
+    fault for fault in Fault if fault.name.endswith("_PREVIEW") or fault in (Fault.REPORT, Fault.MERGE_POLICY)
 }
 
 
