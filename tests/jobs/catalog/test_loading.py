@@ -126,7 +126,11 @@ def test_a_file_that_does_not_exist_is_not_found(folder: Path) -> None:
     [
         ("d.yaml", "", "is empty"),
         ("d.json", " \n", "is empty"),
-        ("d.yaml", "# only a comment", "holds nothing; it is a map with the keys namespaces, datasets and merge_policies"),
+        (
+            "d.yaml",
+            "# only a comment",
+            "holds nothing; it is a map with the keys namespaces, datasets and merge_policies",
+        ),
         ("d.yaml", "hello", "holds a text"),
         ("d.json", "[]", "holds a list"),
         ("d.csv", "a,b", "ends in .yaml, .yml or .json, not '.csv'"),
