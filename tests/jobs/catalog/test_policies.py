@@ -43,8 +43,8 @@ def test_an_apply_that_is_refused_leaves_no_policy(filled: Catalog) -> None:
     assert [one.id for one in filled.merge_policies()] == ["default"]
 
 
-def test_a_sandbox_keeps_its_policies_to_itself(filled: Catalog) -> None:
-    with Catalog.open(str(filled._url.render_as_string(hide_password=False)), "elsewhere", "test") as other:
+def test_a_sandbox_keeps_its_policies_to_itself(filled: Catalog, sandbox: str) -> None:
+    with Catalog.open(str(filled._url.render_as_string(hide_password=False)), f"{sandbox}_other", "test") as other:
         assert other.merge_policies() == []
         with pytest.raises(NotFound):
             other.merge_policy("default")
