@@ -57,7 +57,7 @@ class CutTable(_Record):
     """One table of a cut."""
 
     name: str = Field(description="identities, profiles/<policy>, fragments/<dataset>, …")
-    path: str
+    place: str = Field(description="Directory below the sandbox's: a store may be moved, or copied")
     version: int = Field(description="Version of the Delta table")
     generation: int = 0
     runs: tuple[tuple[str, int], ...] = Field(

@@ -77,7 +77,8 @@ def lookup(catalog: Catalog, settings: Settings, query: EntityQuery, with_origin
         raise NotFound(f"no profiles of policy {policy.id!r} yet: `tessera refresh` makes them")
     union = merge_policies.union_schema(catalog, settings)
     _check_fields(query, union)
-    row = _view_row(cut, table, policy, query, _identity(catalog, query))
+    store = Store(settings.store_root, catalog.sandbox)
+    row = _view_row(store, cut, table, policy, query, _identity(catalog, query))
     if row is None:
         raise _unknown(catalog, cut, policy, query)
     if len(row[view.IDENTITIES]) > settings.graph.max_identities:
@@ -123,24 +124,24 @@ def _check_fields(query: EntityQuery, union: UnionSchema) -> None:
 
 
 def _view_row(
-    cut: Cut, table: CutTable, policy: MergePolicy, query: EntityQuery, identity: str | None
+    store: Store, cut: Cut, table: CutTable, policy: MergePolicy, query: EntityQuery, identity: str | None
 ) -> dict[str, Any] | None:
     if identity is None:
-        profile_id = _present_id(cut, query.entity_id)
+        profile_id = _present_id(store, cut, query.entity_id)
     elif policy.identity_graph.type is GraphType.NONE:
         profile_id = hashlib.sha256(identity.encode()).hexdigest()[:_HEX_DIGITS]
     else:
-        known = _row(cut.table(_GRAPH), _IDENTITY, identity)
+        known = _row(store, cut.table(_GRAPH), _IDENTITY, identity)
         if known is None:
             return None
         profile_id = known[view.PROFILE_ID]
-    return _row(table, view.PROFILE_ID, profile_id)
+    return _row(store, table, view.PROFILE_ID, profile_id)
 
 
-def _present_id(cut: Cut, profile_id: str) -> str:
+def _present_id(store: Store, cut: Cut, profile_id: str) -> str:
     """Follow a profile id that ended to the one that its identities have now."""
     seen = {profile_id}
-    while ended := _row(cut.table(_MERGED), view.PROFILE_ID, profile_id):
+    while ended := _row(store, cut.table(_MERGED), view.PROFILE_ID, profile_id):
         following = ended["merged_into"]
         if following is None or following in seen:
             break
@@ -149,10 +150,10 @@ def _present_id(cut: Cut, profile_id: str) -> str:
     return profile_id
 
 
-def _row(table: CutTable | None, key: str, value: str) -> dict[str, Any] | None:
+def _row(store: Store, table: CutTable | None, key: str, value: str) -> dict[str, Any] | None:
     if table is None:
         return None
-    keyed = described(table.path, table.name, key, version=table.version)
+    keyed = described(store.at(table.place), table.name, key, version=table.version)
     return lookup_all(keyed, [value], table.runs, table.version).get(value)
 
 
@@ -233,7 +234,7 @@ def _fragments(catalog: Catalog, store: Store, cut: Cut, dataset: Dataset, ident
     """Read what a dataset says of the identities of a profile, as it was when the cut was made."""
     table = cut.table(f"fragments/{dataset.id}")
     generation = catalog.dataset(dataset.id).generation
-    path = table.path if table else store.generation_path("fragments", dataset.id, generation)
+    path = store.at(table.place) if table else store.generation_path("fragments", dataset.id, generation)
     version = table.version if table else None
     append = frozenset(field.path for field in dataset.fields if field.append)
     keyed = described(path, f"fragments/{dataset.id}", _FRAGMENT_KEY, Mode.PATCH, append, version)

@@ -69,6 +69,14 @@ class Store:
                 )
         return "/".join((self.sandbox_path, *parts))
 
+    def at(self, place: str) -> str:
+        """Return the path of a place below the sandbox's directory, e.g. of `profiles/default/g3`."""
+        return self.path(*place.split("/"))
+
+    def place_of(self, path: str) -> str:
+        """Return where below the sandbox's directory a path is: the same also when the store is moved."""
+        return path.removeprefix(f"{self.sandbox_path}/")
+
     def generation_path(self, table: str, dataset: str, generation: int) -> str:
         """Return the path of one generation of a dataset's table, e.g. `fragments/crm/g1`."""
         if generation < 0:

@@ -82,7 +82,7 @@ def _groups(spark: SparkSession, plan: PreviewPlan) -> list[Group]:
         return []
     # Without leaves: only the narrow columns are read.
     defined = profiles_table(plan.store, plan.policy_id, plan.view.generation, UnionSchema.of([]))
-    at_cut = defined.model_copy(update={"path": f"{plan.view.path}@v{plan.view.version}"})
+    at_cut = defined.model_copy(update={"path": f"{defined.path}@v{plan.view.version}"})
     view = read_keyed(spark, at_cut, plan.view.runs)
     if plan.sample is not None and plan.profiles:
         view = sampled(view, plan.sample / plan.profiles)

@@ -192,7 +192,7 @@ def _refresh_view(spark: SparkSession, plan: RefreshPlan, view: ViewPlan, scopes
         **counts,
         table=CutTable(
             name=table.name,
-            path=table.path,
+            place=plan.store.place_of(table.path),
             version=newest_version(spark, table.path),
             generation=view.generation,
             runs=runs,
@@ -302,7 +302,7 @@ def _graph_tables(spark: SparkSession, plan: StitchPlan, graph: Graph) -> list[C
     return [
         CutTable(
             name=table.name,
-            path=table.path,
+            place=plan.store.place_of(table.path),
             version=newest_version(spark, table.path),
             runs=(*runs, plan.run) if table.name in graph.result.tables else runs,
         )

@@ -64,11 +64,12 @@ def two_processes_at_one_store(story: Story, home: Path, number: int) -> str:
     """Two programs make a new store's catalog, then its tables; one Spark may have the store."""
     site = Site(story.server, home)
     shutil.rmtree(home, ignore_errors=True)
-    apply, records, events = story.steps[:3]
+    step = story.step("apply")
+    apply, records, events = (story.step(name).arguments for name in ("apply", "records", "events"))
     for commands in ((apply, apply), (records, events)):
-        ended = _together(site, *(step.arguments for step in commands))
+        ended = _together(site, *commands)
         assert [program.code for program in ended] == [0, 0], ended
-    assert_same(site.snapshot(), story.before(events).after)
+    assert_same(site.snapshot(), story.clean(step, apply, records, events))
     assert _holders(str(home / "store")) == 1
     return "both batches; one holds the store"
 

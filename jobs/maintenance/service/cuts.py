@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from jobs.catalog.database import Catalog
+from jobs.lake.store import Store
 
 
 class VersionInUse(BaseModel):
@@ -24,13 +25,15 @@ class VersionInUse(BaseModel):
     by: str
 
 
-def versions_in_use(catalog: Catalog) -> tuple[VersionInUse, ...]:
+def versions_in_use(catalog: Catalog, store: Store) -> tuple[VersionInUse, ...]:
     """List the versions of the newest cut; none before the first refresh."""
     cut = catalog.cut()
     if cut is None:
         return ()
     by = f"cut {cut.number}"
-    return tuple(VersionInUse(path=table.path, version=table.version, since=cut.at, by=by) for table in cut.tables)
+    return tuple(
+        VersionInUse(path=store.at(table.place), version=table.version, since=cut.at, by=by) for table in cut.tables
+    )
 
 
 def kept_from_vacuum(

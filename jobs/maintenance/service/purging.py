@@ -101,7 +101,7 @@ def _purged_generations(work: Work) -> Done:
 def _left_by_views(work: Work, there: list[tuple[str, str, int]], bound: datetime) -> Iterator[tuple[str, str, int]]:
     """List generations of views that are older than the one in the newest cut, and were not written since the bound."""
     cut = work.catalog.cut()
-    current = {(Path(table.path).parent.as_posix()): table.generation for table in cut.tables} if cut else {}
+    current = {work.store.at(table.name): table.generation for table in cut.tables} if cut else {}
     for room, item, generation in there:
         if room not in BY_LEVEL and generation < current.get(work.store.path(room, item), 0):
             log = Path(work.store.generation_path(room, item, generation), "_delta_log")

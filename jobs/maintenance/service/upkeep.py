@@ -41,7 +41,7 @@ def compact(work: Work) -> Done:
 def vacuum(work: Work) -> Done:
     """Remove files that no table has had since the retention; counts files, and bytes removed."""
     bounds = work.settings.maintenance
-    kept = kept_from_vacuum(versions_in_use(work.catalog), version_of, work.now, bounds.retention_days)
+    kept = kept_from_vacuum(versions_in_use(work.catalog, work.store), version_of, work.now, bounds.retention_days)
     busy = {lease.dataset_id for lease in work.catalog.leases()}
     bound = work.now - timedelta(days=bounds.retention_days)
     done, tables = Done(), []

@@ -20,6 +20,7 @@ from jobs.catalog.refreshes import Cut, CutTable
 from jobs.errors import Conflict
 from jobs.ingest.models import BatchOrder
 from jobs.lake.commits import CommitInfo
+from jobs.lake.store import Store
 from jobs.merge_policies import service as merge_policies
 from jobs.preview_sample.models import Baseline, PreviewPlan, PreviewResult, SampledDataset
 from jobs.preview_sample.transforms.reports import counts_of
@@ -176,15 +177,16 @@ def _datasets(catalog: Catalog, settings: Settings, cut: Cut) -> tuple[SampledDa
                 batches=tuple(BatchOrder(batch_id=batch.batch_id, seq=batch.seq) for batch in counted),
                 fragments_version=fragments.version if fragments else None,
                 events_version=events.version if events else None,
-                size_bytes=_size(fragments, events),
+                size_bytes=_size(Store(settings.store_root, catalog.sandbox), fragments, events),
             )
         )
     return tuple(sorted(found, key=lambda source: source.dataset.id))
 
 
-def _size(*tables: CutTable | None) -> int | None:
+def _size(store: Store, *tables: CutTable | None) -> int | None:
     try:
-        files = [DeltaTable(table.path, version=table.version).get_add_actions() for table in tables if table]
+        opened = [DeltaTable(store.at(table.place), version=table.version) for table in tables if table]
+        files = [table.get_add_actions() for table in opened]
     except (DeltaError, OSError) as away:
         # A store that only Spark can reach.
         logger.warning("the size of a dataset is not known: %s", away)

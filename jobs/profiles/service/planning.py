@@ -209,7 +209,7 @@ def _source_tables(store: Store, found: Found) -> list[CutTable]:
             version = _version(path)
             if version is not None:
                 name, generation = f"{room}/{record.id}", 0 if room == "links" else record.generation
-                tables.append(CutTable(name=name, path=path, version=version, generation=generation))
+                tables.append(CutTable(name=name, place=store.place_of(path), version=version, generation=generation))
     return tables
 
 

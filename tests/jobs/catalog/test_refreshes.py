@@ -8,7 +8,7 @@ from jobs.catalog.refreshes import CutTable, GraphBatch, RefreshBusy, RefreshSta
 from jobs.errors import Conflict, NotFound
 from tests.jobs.catalog.builders import Clock, active_batch, crm, definitions
 
-TABLE = CutTable(name="identities", path="/store/identities", version=3, runs=(("r1", 1),))
+TABLE = CutTable(name="identities", place="identities", version=3, runs=(("r1", 1),))
 
 
 def attempt(name: str) -> Attempt:

@@ -271,12 +271,12 @@ def test_a_changed_table_is_not_vacuumed_while_the_newest_cut_is_older_than_half
     for path in paths.values():
         write_deltalake(path, pa.table({"x": [1]}))
     write_deltalake(paths["changed"], pa.table({"x": [2]}), mode="overwrite")
-    assert versions_in_use(workshop.catalog) == ()
+    assert versions_in_use(workshop.catalog, workshop.store) == ()
     refresh = workshop.catalog.create_refresh({})
     workshop.catalog.begin_refresh(refresh.id, attempt)
-    tables = [CutTable(name=f"lake/{name}", path=path, version=0) for name, path in paths.items()]
+    tables = [CutTable(name=f"lake/{name}", place=f"lake/{name}", version=0) for name in paths]
     workshop.catalog.publish_refresh(refresh.id, attempt, {}, tables)
-    used, now = versions_in_use(workshop.catalog), datetime.now(UTC)
+    used, now = versions_in_use(workshop.catalog, workshop.store), datetime.now(UTC)
     assert kept_from_vacuum(used, version_of, now + timedelta(days=3), 7) == {}
     [(path, reason)] = kept_from_vacuum(used, version_of, now + timedelta(days=4), 7).items()
     assert path == paths["changed"]
@@ -291,7 +291,7 @@ def test_a_view_s_former_generation_goes_after_the_retention_and_the_cut_s_stays
         write_deltalake(place, pa.table({"x": [1]}))
     refresh = workshop.catalog.create_refresh({})
     workshop.catalog.begin_refresh(refresh.id, attempt)
-    table = CutTable(name="profiles/default", path=places[1], version=0, generation=2)
+    table = CutTable(name="profiles/default", place="profiles/default/g2", version=0, generation=2)
     workshop.catalog.publish_refresh(refresh.id, attempt, {}, [table])
     assert reports(maintained(workshop, NOWHERE, "purge"))[Step.PURGE].count == 0
     report = reports(maintained(workshop, NOWHERE, "purge", now=datetime.now(UTC) + LATER))[Step.PURGE]
