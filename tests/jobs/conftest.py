@@ -14,6 +14,7 @@ from tests.jobs.profiles.refreshing import refresh
 POLICIES = (
     {"name": "single", "identityGraph": {"type": "none"}},
     {"name": "crm first", "attributeMerge": {"type": "dataSetPrecedence", "order": ["crm", "loyalty"]}},
+    {"name": "loyalty only", "attributeMerge": {"type": "dataSetPrecedence", "order": ["loyalty"]}},
 )
 
 
@@ -36,7 +37,7 @@ def two_partitions(spark: SparkSession) -> Iterator[None]:
 def profiled(
     spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workshop]:
-    """Fixture F and one later upsert, with their profiles under three policies; to be read only."""
+    """Fixture F and one later upsert, with their profiles under four policies; to be read only."""
     with Workshop.open(spark, engine_settings, tmp_path_factory.mktemp("profiled")) as workshop:
         with in_two_partitions(spark):
             ingest_fixture_f(workshop)
