@@ -15,8 +15,8 @@ seen by nobody, and the next one drops it. When nothing is new, a run says so in
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds, and the profiles stay as they were.
 
-**How long it takes.** About ten seconds on two cores for a small batch, more by the profiles that a batch touches; a
-full one as long as if all had come in one batch. Ingestion goes on meanwhile. One refresh of a sandbox runs at a time.
+**How long it takes.** By the profiles that the batches touch, and not by how many there are; a full one as long as if
+all had come in one batch. Ingestion goes on meanwhile. One refresh of a sandbox runs at a time.
 """
 
 from datetime import timedelta

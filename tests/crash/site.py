@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,5 +205,4 @@ def assert_same(found: Snapshot, clean: Snapshot) -> None:
 
 
 def _without(rows: list[str], others: list[str]) -> list[str]:
-    left = list(others)
-    return [row for row in rows if row not in left or left.remove(row)][:5]  # type: ignore[func-returns-value]
+    return list((Counter(rows) - Counter(others)).elements())[:5]
