@@ -18,11 +18,14 @@ def csv_names(line: str, dataset: Dataset) -> tuple[str, ...]:
         InvalidRequest: the line is no CSV.
     """
     options = dataset.csv
-    csv.field_size_limit(len(line) + 1)
+    # The limit is the whole process's: other readers of CSV in it must find it as they left it.
+    limit = csv.field_size_limit(len(line) + 1)
     try:
         return tuple(next(csv.reader([line], delimiter=options.delimiter, quotechar=options.quote, strict=True)))
     except (csv.Error, StopIteration) as refused:
         raise InvalidRequest(f"the first line is no header: {refused or 'it is empty'}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def check_header(line: str, dataset: Dataset, file: str) -> None:

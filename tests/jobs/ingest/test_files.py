@@ -1,5 +1,6 @@
 """The door: what each wrong file gets, before anything is recorded."""
 
+import csv
 import gzip
 import os
 from pathlib import Path
@@ -194,3 +195,11 @@ def test_a_quoted_line_end_is_seen_wherever_the_file_is_cut_into_pieces(tmp_path
     ):
         path = write_text(tmp_path / "a.csv", text)
         assert resolve([str(path)], FormatChoice.AUTO, CRM, bounds)[0].multiline is expected
+
+
+def test_looking_at_a_header_leaves_the_limit_of_other_readers_of_csv_alone(
+    tmp_path: Path, bounds: IngestSettings
+) -> None:
+    before = csv.field_size_limit()
+    resolve([str(write_text(tmp_path / "c.csv", "personID\nc1\n"))], FormatChoice.AUTO, CRM, bounds)
+    assert csv.field_size_limit() == before

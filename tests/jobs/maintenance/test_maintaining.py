@@ -56,6 +56,13 @@ def bounded(workshop: Workshop, **bounds: float) -> None:
     workshop.settings = workshop.settings.model_copy(update={"maintenance": changed})
 
 
+@pytest.fixture(autouse=True)
+def _token(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever takes over an attempt ends its work by the address on its record, which holds no token.
+    if token := engine.target.partition("token=")[2]:
+        monkeypatch.setenv(TOKEN_VARIABLE, token)
+
+
 def died(workshop: Workshop, engine: Engine, batch_id: str, lease_seconds: float) -> None:
     """Run a batch that writes all its rows and is never closed."""
     file = write_jsonl(workshop.folder / f"{batch_id}.jsonl", [customer("c8", **{"homeAddress.city": "Lost"})])
@@ -76,11 +83,8 @@ def test_an_empty_store_is_green_and_needs_no_engine(workshop: Workshop) -> None
 
 
 @pytest.fixture
-def littered(workshop: Workshop, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+def littered(workshop: Workshop, engine: Engine) -> Workshop:
     """A store in which every step has something to do, and something to leave."""
-    # Whoever takes over an attempt ends its work by the address on its record, which holds no token.
-    if token := engine.target.partition("token=")[2]:
-        monkeypatch.setenv(TOKEN_VARIABLE, token)
     bounded(workshop, compact_runs=1, merge_files=3)
     workshop.apply()
     workshop.ingest("loyalty", member("a@x.io"))

@@ -104,8 +104,17 @@ def test_an_operation_that_heeds_no_interrupt_is_waited_for(
     settings: Settings, engine: Engine, spark: SparkSession, store_root: str
 ) -> None:
     session_id = new_session_id()
-    with _attempt(engine, "plan", session_id, store_root, 4) as client:
-        _wait_until(lambda: len(_threads(spark)) > 1)
+    others = _threads(spark)
+    with _attempt(engine, "plan", session_id, store_root, 20) as client:
+        seen = set[str]()
+
+        def is_at_work() -> bool:
+            # Each look has a thread of its own; only the attempt's is there in two of them.
+            before, now = set(seen), _threads(spark) - others
+            seen.update(now)
+            return bool(before & now)
+
+        _wait_until(is_at_work)
         client.kill()
     with pytest.raises(StoreError, match=r"still run 0\.1 s after they were interrupted"):
         interrupt(settings, engine, session_id, 0.1)
