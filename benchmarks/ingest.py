@@ -21,11 +21,12 @@ from jobs.catalog.definitions import Definitions
 from jobs.ingest import job
 from jobs.ingest.models import IngestParams
 from jobs.ingest.service.batches import IngestService
-from jobs.ingest.service.running import ingest, new_attempt
+from jobs.ingest.service.running import ingest
 from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.settings import Settings
+from jobs.turns import new_attempt
 
 LINES = 500_000
 ROUNDS = 3  # the first warms and does not count

@@ -1,7 +1,7 @@
 """Keep a sandbox of the store fit.
 
-**When it runs.** Every night (setting `maintenance.schedule`), for the default sandbox; by hand with the form or by
-`tessera maintain --via-airflow`, for any sandbox and for some of the steps only.
+**When it runs.** Every night (setting `maintenance.schedule`), for the default sandbox, and each other sandbox gets a run
+of its own; by hand with the form or by `tessera maintain --via-airflow`, for one sandbox and for some of the steps only.
 
 **What it does.** In this order, each step by itself: `orphans` closes batches whose run was lost and removes what they
 and failed batches left; `fold` and `compact` merge what single batches wrote, which changes no answer; `verify` makes a
@@ -11,7 +11,7 @@ what killed attempts staged, replays that are over, former generations and rows 
 this platform. The note says how many of what, and how many bytes, step by step.
 
 **Running it again is safe**, also after a kill: it does what is left to do. A step that fails keeps no other out; the
-run then fails, naming it. Two maintenances of one sandbox never run at once: the second is refused. Batches are
+run then fails, naming it. Of two maintenances of one sandbox the second waits. Batches are
 ingested meanwhile; what meets one of their writes is left for the next night.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds, and no table is left half done.
@@ -22,16 +22,18 @@ seconds a table for the vacuum.
 
 from datetime import timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, get_current_context, task
 from profile_alerts import Alerts
 from profile_tasks import (
     DEFAULT_ARGS,
     TAG_PROFILE_STORE,
     TAG_SCHEDULED,
     SparkJobOperator,
-    accept_record,
+    accepted,
+    ask_for_runs,
     close_record,
     form,
+    said_to_people,
     settings_for,
 )
 
@@ -40,6 +42,20 @@ from jobs.maintenance.models import ALL_STEPS, MaintenanceParams
 
 settings = settings_for()
 timeout = timedelta(minutes=settings.maintenance.timeout_minutes)
+
+
+@task(
+    show_return_value_in_logs=False,
+    doc_md="Write the maintenance's record; a scheduled run asks for runs for the other sandboxes.",
+)
+def accept_maintenance() -> str:
+    """Accept a maintenance; returns the record's id."""
+    context = get_current_context()
+    with said_to_people(context):
+        if context["dag_run"].run_type != "manual":
+            ask_for_runs(context, {*known_sandboxes(settings.home)} - {settings.store.sandbox})
+    return accepted("maintenance", MaintenanceParams.__name__)
+
 
 with DAG(
     "maintenance",
@@ -56,7 +72,7 @@ with DAG(
     is_paused_upon_creation=False,
     on_failure_callback=Alerts(),
 ):
-    maintenance_id = accept_record.override(task_id="accept_maintenance")("maintenance", MaintenanceParams.__name__)
+    maintenance_id = accept_maintenance()
     maintained = SparkJobOperator(
         task_id="maintain_store",
         feature="maintenance",

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from profile_alerts import Alerts, dag_runs, write_note
+from profile_alerts import Alerts, write_note
 from profile_tasks import (
     DEFAULT_ARGS,
     PROFILES,
@@ -32,6 +32,7 @@ from profile_tasks import (
     TAG_SCHEDULED,
     SparkJobOperator,
     accepted,
+    ask_for_runs,
     asking_sandboxes,
     close_record,
     form,
@@ -64,7 +65,8 @@ def accept_preview() -> str:
         own = context["params"]["sandbox"] or (asking or [settings.store.sandbox])[0]
         if not is_by_hand:
             # At a look by time: all that there are.
-            _ask_for_others({*(asking or known_sandboxes(settings.home))} - {own}, run.run_id)
+            others = {*(asking or known_sandboxes(settings.home))} - {own}
+            ask_for_runs(context, (other for other in others if _look(other).is_due), only_when_due=True)
         if not is_by_hand or context["params"]["only_when_due"]:
             found = _look(own)
             if not found.is_due:
@@ -81,16 +83,6 @@ def _look(sandbox: str) -> "Due":
     used = settings_for(sandbox)
     with Catalog.open(used.catalog_url, sandbox, f"airflow:{DAG_ID}") as catalog:
         return due(catalog, used, datetime.now(UTC))
-
-
-def _ask_for_others(sandboxes: set[str], run_id: str) -> None:
-    """Ask for a run for each other sandbox whose reports are due."""
-    due_ones = [sandbox for sandbox in sorted(sandboxes) if _look(sandbox).is_due]
-    if due_ones:
-        with dag_runs() as runs:
-            for sandbox in due_ones:
-                # In front: Airflow keeps the beginnings of its own ids to itself.
-                runs.trigger(DAG_ID, f"{sandbox}.{run_id}", {"sandbox": sandbox, "only_when_due": True})
 
 
 with DAG(

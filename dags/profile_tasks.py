@@ -6,7 +6,7 @@ what they need when they run.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -26,7 +26,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRescheduleException, AirflowTaskTimeout
-from profile_alerts import write_note
+from profile_alerts import dag_runs, write_note
 from pydantic import BaseModel, ValidationError
 
 from jobs.errors import InvalidRequest, StoreError, TesseraError
@@ -244,6 +244,15 @@ def asking_sandboxes(context: Context) -> list[str]:
     """List the sandboxes that the asset events which caused the run are of; none for a run that a person asked for."""
     events = (event for events in context["triggering_asset_events"].values() for event in events)
     return sorted({event.extra["sandbox"] for event in events if event.extra.get("sandbox")})
+
+
+def ask_for_runs(context: Context, sandboxes: Iterable[str], **more: Any) -> None:
+    """Ask for a run of this DAG for each of the sandboxes; `more` are fields of its form."""
+    if wanted := sorted(sandboxes):
+        with dag_runs() as runs:
+            for sandbox in wanted:
+                # In front: Airflow keeps the beginnings of its own ids to itself.
+                runs.trigger(context["ti"].dag_id, f"{sandbox}.{context['ti'].run_id}", {"sandbox": sandbox, **more})
 
 
 def _service(feature: str) -> ModuleType:

@@ -22,7 +22,7 @@ all had come in one batch. Ingestion goes on meanwhile. One refresh of a sandbox
 from datetime import timedelta
 
 from airflow.sdk import DAG, get_current_context, task
-from profile_alerts import Alerts, dag_runs
+from profile_alerts import Alerts
 from profile_tasks import (
     DEFAULT_ARGS,
     PROFILE_STORE,
@@ -31,6 +31,7 @@ from profile_tasks import (
     TAG_SCHEDULED,
     SparkJobOperator,
     accepted,
+    ask_for_runs,
     asking_sandboxes,
     close_record,
     form,
@@ -41,7 +42,6 @@ from profile_tasks import (
 from jobs.catalog.forms import known_sandboxes
 from jobs.profiles.models import RefreshParams
 
-DAG_ID = "refresh_profiles"
 settings = settings_for()
 timeout = timedelta(minutes=settings.dags.refresh_timeout_minutes)
 
@@ -54,17 +54,12 @@ def accept_refresh() -> str:
     """Accept a refresh of the first sandbox that asks; returns the record's id."""
     context = get_current_context()
     with said_to_people(context):
-        others = asking_sandboxes(context)[1:]
-        if others:
-            with dag_runs() as runs:
-                for other in others:
-                    # In front: Airflow keeps the beginnings of its own ids to itself.
-                    runs.trigger(DAG_ID, f"{other}.{context['ti'].run_id}", {"sandbox": other})
+        ask_for_runs(context, asking_sandboxes(context)[1:])
     return accepted("profiles", RefreshParams.__name__)
 
 
 with DAG(
-    DAG_ID,
+    "refresh_profiles",
     dag_display_name="Refresh the profiles",
     description="Stitch identities and bring the view of every merge policy up to date",
     doc_md=__doc__,

@@ -1,9 +1,10 @@
-"""What a catalog does with previews; the rules are in `preview_records`."""
+"""What a catalog does with previews; the rules are in `job_records`."""
 
 from datetime import datetime
 from typing import Any
 
 from jobs.catalog import preview_records
+from jobs.catalog.preview_records import PREVIEWS
 from jobs.catalog.previews import Preview, PreviewStatus
 from jobs.catalog.records import Attempt
 from jobs.catalog.transactions import Transactions
@@ -16,22 +17,22 @@ class PreviewCatalog(Transactions):
     def create_preview(self, request: dict[str, Any], at: datetime | None = None, run: str = "") -> Preview:
         """Record a preview that is asked for; it is NEW."""
         with self._writing(Fault.CREATE_PREVIEW) as scope:
-            return preview_records.create(scope, request, at, run)
+            return PREVIEWS.create(scope, request, run, at=at or scope.now)
 
     def begin_preview(self, preview_id: str, attempt: Attempt, takes_over: str | None = None) -> Preview:
-        """Let an attempt run a preview; see `preview_records.begin` for the errors."""
+        """Let an attempt run a preview; see `Ledger.begin` for the errors."""
         with self._writing(Fault.BEGIN_PREVIEW) as scope:
-            return preview_records.begin(scope, preview_id, attempt, takes_over)
+            return PREVIEWS.begin(scope, preview_id, attempt, takes_over)
 
     def renew_preview(self, preview_id: str, attempt: Attempt) -> Preview:
         """Let its lease run for another span from now; Conflict when the attempt does not run it any more."""
         with self._writing(Fault.RENEW_LEASE) as scope:
-            return preview_records.renew(scope, preview_id, attempt)
+            return PREVIEWS.renew(scope, preview_id, attempt)
 
     def finish_preview(self, preview_id: str, attempt: Attempt, result: dict[str, Any]) -> Preview:
-        """Make a preview DONE: its reports are the newest from now on; see `preview_records.finish`."""
+        """Make a preview DONE: its reports are the newest from now on; see `Ledger.finish`."""
         with self._writing(Fault.FINISH_PREVIEW) as scope:
-            return preview_records.finish(scope, preview_id, attempt, result)
+            return PREVIEWS.finish(scope, preview_id, attempt, result)
 
     def fail_preview(self, preview_id: str, attempt_id: str, reason: str, final: bool, run: str = "") -> Preview:
         """Note that an attempt failed, for good or until its retry; Conflict when it does not run it any more.
@@ -39,12 +40,12 @@ class PreviewCatalog(Transactions):
         Called after the attempt's Spark work is gone.
         """
         with self._writing(Fault.FAIL_PREVIEW) as scope:
-            return preview_records.fail(scope, preview_id, attempt_id, reason, final, run)
+            return PREVIEWS.fail(scope, preview_id, attempt_id, reason, final, run)
 
     def preview(self, preview_id: str) -> Preview:
         """Return a preview; NotFound when the sandbox has none of that id."""
         with self._reading() as scope:
-            return preview_records.found(scope, preview_id)
+            return PREVIEWS.found(scope, preview_id)
 
     def newest_preview(
         self,
@@ -64,4 +65,4 @@ class PreviewCatalog(Transactions):
     def previews(self, limit: int = 20) -> list[Preview]:
         """List previews, those asked for last first."""
         with self._reading() as scope:
-            return preview_records.listed(scope, limit)
+            return PREVIEWS.listed(scope, limit)

@@ -1,10 +1,11 @@
-"""What a catalog does with refreshes and cuts; the rules are in `refresh_records`."""
+"""What a catalog does with refreshes and cuts; the rules are in `job_records` and `refresh_records`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.catalog import refresh_records
 from jobs.catalog.records import Attempt
+from jobs.catalog.refresh_records import REFRESHES
 from jobs.catalog.refreshes import Cut, CutTable, GraphBatch, Refresh, TakenBatch
 from jobs.catalog.transactions import Transactions
 from jobs.faults import Fault
@@ -19,14 +20,14 @@ class RefreshCatalog(Transactions):
             return refresh_records.create(scope, request, run)
 
     def begin_refresh(self, refresh_id: str, attempt: Attempt, takes_over: str | None = None) -> Refresh:
-        """Let an attempt run a refresh; see `refresh_records.begin` for the errors."""
+        """Let an attempt run a refresh; see `Ledger.begin` for the errors."""
         with self._writing(Fault.BEGIN_REFRESH) as scope:
-            return refresh_records.begin(scope, refresh_id, attempt, takes_over)
+            return REFRESHES.begin(scope, refresh_id, attempt, takes_over)
 
     def renew_refresh(self, refresh_id: str, attempt: Attempt) -> Refresh:
         """Let its lease run for another span from now; Conflict when the attempt does not run it any more."""
         with self._writing(Fault.RENEW_LEASE) as scope:
-            return refresh_records.renew(scope, refresh_id, attempt)
+            return REFRESHES.renew(scope, refresh_id, attempt)
 
     def publish_refresh(
         self,
@@ -46,17 +47,17 @@ class RefreshCatalog(Transactions):
         Called after the attempt's Spark work is gone.
         """
         with self._writing(Fault.FAIL_REFRESH) as scope:
-            return refresh_records.fail(scope, refresh_id, attempt_id, reason, final, run)
+            return REFRESHES.fail(scope, refresh_id, attempt_id, reason, final, run)
 
     def refresh(self, refresh_id: str) -> Refresh:
         """Return a refresh; NotFound when the sandbox has none of that id."""
         with self._reading() as scope:
-            return refresh_records.found(scope, refresh_id)
+            return REFRESHES.found(scope, refresh_id)
 
     def refreshes(self, limit: int = 20) -> list[Refresh]:
         """List refreshes, the newest first."""
         with self._reading() as scope:
-            return refresh_records.listed(scope, limit)
+            return REFRESHES.listed(scope, limit)
 
     def cut(self, number: int | None = None) -> Cut | None:
         """Return the newest published cut, or the one of a number; None when there is none."""

@@ -12,12 +12,11 @@ are in it. Readers take the newest cut and read everything by it.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import ClassVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from jobs.catalog.records import Busy
-from jobs.errors import Conflict
+from jobs.catalog.job_records import JobRecord
 
 
 class _Record(BaseModel):
@@ -33,24 +32,16 @@ class RefreshStatus(StrEnum):
     FAILED = "FAILED"
 
 
-class Refresh(_Record):
-    """Record of one refresh; a copy, as it was when it was read."""
+class Refresh(JobRecord):
+    """Record of one refresh."""
 
-    id: str
-    sandbox: str
+    noun: ClassVar[str] = "refresh"
+    at_work: ClassVar[StrEnum] = RefreshStatus.PROCESSING
+    done: ClassVar[StrEnum] = RefreshStatus.PUBLISHED
+
     status: RefreshStatus
     number: int | None = Field(default=None, description="Order among the refreshes; given at entering PROCESSING")
-    request: dict[str, Any] = {}
-    attempt: str | None = Field(default=None, description="Id of the last attempt")
     attempts: int = 0
-    session_id: str = ""
-    engine: str = ""
-    run: str = Field(default="", description="Run that created it, then the run of its last attempt")
-    result: dict[str, Any] | None = None
-    reason: str | None = Field(default=None, description="Why the last attempt failed")
-    expires_at: AwareDatetime | None = Field(default=None, description="End of the lease unless it is renewed")
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
 
 
 class CutTable(_Record):
@@ -94,22 +85,3 @@ class GraphBatch(_Record):
     batch_id: str
     seq: int
     counts: bool = Field(description="Whether it counts in the dataset's present generation; its links count always")
-
-
-class RefreshBusy(Busy):
-    """Another refresh of the sandbox is running; wait until its lease is free or has expired."""
-
-    def __init__(self, holder: Refresh) -> None:
-        until = holder.expires_at and holder.expires_at.isoformat(timespec="seconds")
-        super().__init__(
-            f"refresh {holder.id!r} of sandbox {holder.sandbox!r} is running ({holder.run or 'unnamed run'}, lease "
-            f"until {until}); one runs at a time, so wait for it or cancel it"
-        )
-
-
-class StaleRefresh(Conflict):
-    """A former attempt may still have work running: end its session, and begin again with `takes_over`."""
-
-    def __init__(self, holder: Refresh) -> None:
-        self.holder = holder
-        super().__init__(f"refresh {holder.id!r} was left by attempt {holder.attempt!r}; end its work first")

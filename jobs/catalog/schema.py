@@ -233,20 +233,10 @@ class MergePolicyVersionRow(Base):
     updated_at: Mapped[datetime]
 
 
-class MaintenanceRow(Base):
-    """One maintenance. At most one of a sandbox is RUNNING."""
+class JobRow(Base):
+    """What the record of every job has of which one of a kind runs in a sandbox at a time."""
 
-    __tablename__ = "maintenances"
-    __table_args__ = (
-        CheckConstraint("status IN ('NEW', 'RUNNING', 'DONE', 'FAILED')", name="status"),
-        Index(
-            "uq_maintenances_running",
-            "sandbox",
-            unique=True,
-            sqlite_where=text("status = 'RUNNING'"),
-            postgresql_where=text("status = 'RUNNING'"),
-        ),
-    )
+    __abstract__ = True
 
     sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -263,37 +253,35 @@ class MaintenanceRow(Base):
     updated_at: Mapped[datetime]
 
 
-class RefreshRow(Base):
+def _one_at_work(table: str, status: str) -> Index:
+    """Let at most one row of a sandbox be of that status."""
+    is_at_work = text(f"status = '{status}'")
+    name = f"uq_{table}_{status.lower()}"
+    return Index(name, "sandbox", unique=True, sqlite_where=is_at_work, postgresql_where=is_at_work)
+
+
+class MaintenanceRow(JobRow):
+    """One maintenance. At most one of a sandbox is RUNNING."""
+
+    __tablename__ = "maintenances"
+    __table_args__ = (
+        CheckConstraint("status IN ('NEW', 'RUNNING', 'DONE', 'FAILED')", name="status"),
+        _one_at_work(__tablename__, "RUNNING"),
+    )
+
+
+class RefreshRow(JobRow):
     """One refresh of the profiles. At most one of a sandbox is PROCESSING."""
 
     __tablename__ = "refreshes"
     __table_args__ = (
         UniqueConstraint("sandbox", "number"),
         CheckConstraint("status IN ('NEW', 'PROCESSING', 'PUBLISHED', 'FAILED')", name="status"),
-        Index(
-            "uq_refreshes_processing",
-            "sandbox",
-            unique=True,
-            sqlite_where=text("status = 'PROCESSING'"),
-            postgresql_where=text("status = 'PROCESSING'"),
-        ),
+        _one_at_work(__tablename__, "PROCESSING"),
     )
 
-    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    status: Mapped[str] = mapped_column(String(20))
     number: Mapped[int | None] = mapped_column(BigInteger)
-    request: Mapped[dict[str, Any]]
-    attempt: Mapped[str | None] = mapped_column(String(255))
-    attempts: Mapped[int]
-    session_id: Mapped[str] = mapped_column(Text)
-    engine: Mapped[str] = mapped_column(Text)
-    run: Mapped[str] = mapped_column(Text)
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    reason: Mapped[str | None] = mapped_column(Text)
-    expires_at: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
 
 
 class CutRow(Base):
@@ -320,36 +308,17 @@ class TakenBatchRow(Base):
     is_counted: Mapped[bool]
 
 
-class PreviewRow(Base):
+class PreviewRow(JobRow):
     """One preview of the Profile store with its reports. At most one of a sandbox is RUNNING."""
 
     __tablename__ = "previews"
     __table_args__ = (
         CheckConstraint("status IN ('NEW', 'RUNNING', 'DONE', 'FAILED')", name="status"),
-        Index(
-            "uq_previews_running",
-            "sandbox",
-            unique=True,
-            sqlite_where=text("status = 'RUNNING'"),
-            postgresql_where=text("status = 'RUNNING'"),
-        ),
+        _one_at_work(__tablename__, "RUNNING"),
         Index("ix_previews_at", "sandbox", "status", "at"),
     )
 
-    sandbox: Mapped[str] = mapped_column(String(31), primary_key=True)
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    status: Mapped[str] = mapped_column(String(20))
     at: Mapped[datetime]
-    request: Mapped[dict[str, Any]]
-    run: Mapped[str] = mapped_column(Text)
-    attempt: Mapped[str | None] = mapped_column(String(255))
-    session_id: Mapped[str] = mapped_column(Text)
-    engine: Mapped[str] = mapped_column(Text)
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    reason: Mapped[str | None] = mapped_column(Text)
-    expires_at: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
 
 
 class EventRow(Base):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.maintenance_records import Maintenance, MaintenanceStatus
+from jobs.catalog.maintenances import Maintenance, MaintenanceStatus
 from jobs.cli import options, output
 from jobs.dag_runs import DagRuns, run_to_the_end
 from jobs.errors import StoreError
@@ -43,7 +43,10 @@ def _here(catalog: Catalog, settings: Settings, params: MaintenanceParams) -> Ma
     from jobs.session.progress import progress_for_terminal
 
     record = accept(catalog, settings, params, "cli")
-    return run(catalog, settings, Engine.parse(settings.engine.spark), record.id, "cli", progress_for_terminal())
+    engine, progress = Engine.parse(settings.engine.spark), progress_for_terminal()
+    # One that was killed renews its lease no more: that span tells it from one that is at work.
+    wait = settings.ingest.lease_seconds
+    return run(catalog, settings, engine, record.id, "cli", progress, wait_seconds=wait)
 
 
 def _through_airflow(catalog: Catalog, settings: Settings, params: MaintenanceParams) -> Maintenance:

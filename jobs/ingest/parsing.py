@@ -10,10 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
 from jobs.ingest.models import FileFormat, IngestPlan
-from jobs.ingest.staged import remove_staged, staging_path
 from jobs.ingest.transforms.lake_source import landed_rows, landed_splits
 from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
 from jobs.ingest.transforms.staging import staged_rows
+from jobs.lake.staged import remove_staged, staging_path
 from jobs.lake.store import Store
 from jobs.session.progress import Progress
 from jobs.session.refusals import reason

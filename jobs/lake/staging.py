@@ -5,7 +5,6 @@ They lie at a place of the attempt alone, so a former attempt that wakes up late
 
 import itertools
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -13,11 +12,10 @@ from typing import Self
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.lake.staged import STAGING, remove_staged
 from jobs.lake.store import Store
 
 logger = logging.getLogger(__name__)
-
-STAGING = "staging"
 
 
 class Staging:
@@ -50,7 +48,7 @@ class Staging:
     def clear(self) -> None:
         """Remove everything that was put."""
         if self._store.is_local:
-            shutil.rmtree(self._store.path(STAGING, self._attempt), ignore_errors=True)
+            remove_staged(self._store, self._attempt)
             return
         for path in self._paths:
             self._empty(path)

@@ -94,7 +94,7 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Fault.MERGE_FILES,
         Fault.DROP_UNKNOWN,
         Fault.SET_RETENTION,
-        Fault.END_MAINTENANCE,
+        Fault.FINISH_MAINTENANCE,
     )
     of_a_refresh = (Fault.CREATE_REFRESH, Fault.BEGIN_REFRESH, Fault.PUBLISH_REFRESH)
     away = {"TESSERA_SPARK": "sc://localhost:9", "TESSERA_ENGINE__CONNECT_TIMEOUT_SECONDS": "1"}

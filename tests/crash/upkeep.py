@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import SparkSession, functions as F
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.maintenance_records import MaintenanceStatus
+from jobs.catalog.maintenances import MaintenanceStatus
 from jobs.catalog.records import InputFile
 from jobs.errors import TesseraError
 from jobs.ingest.models import IngestPlan

@@ -11,8 +11,8 @@ from jobs.errors import Conflict, InvalidRequest, NotFound, TesseraError
 from jobs.ingest.models import BatchOrder, IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.files import check_unchanged, headers, resolve
 from jobs.ingest.service.lake_source import sources_of, still_waiting
-from jobs.ingest.staged import remove_staged
 from jobs.lake.commits import CommitInfo
+from jobs.lake.staged import remove_staged
 from jobs.lake.store import Store
 from jobs.settings import Settings
 

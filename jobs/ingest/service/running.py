@@ -1,25 +1,24 @@
 """A batch run by this process: by `tessera ingest`, or by a task of the DAG."""
 
 import logging
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.records import Attempt, Batch, BatchStatus, DatasetBusy
-from jobs.errors import Conflict, StoreError, TesseraError
+from jobs.errors import StoreError, TesseraError
 from jobs.ingest import job
 from jobs.ingest.models import IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.batches import IngestService
-from jobs.ingest.staged import remove_staged
+from jobs.lake.staged import remove_staged
 from jobs.lake.store import Store
-from jobs.session.client import interrupt, new_session_id
+from jobs.session.client import interrupt
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.session.running import run_job
 from jobs.settings import Settings
+from jobs.turns import kept_renewed, new_attempt
 
 logger = logging.getLogger(__name__)
 
@@ -149,17 +148,6 @@ def summary(batch: Batch) -> str:
     return f"batch {batch.id} is {batch.status}" + (f": {batch.reason}" if batch.reason else "")
 
 
-def new_attempt(settings: Settings, engine: Engine, run: str) -> Attempt:
-    """Make the record of a new attempt on an engine."""
-    return Attempt(
-        id=uuid.uuid4().hex,
-        session_id=new_session_id(),
-        engine=str(engine),
-        run=run,
-        lease_seconds=settings.ingest.lease_seconds,
-    )
-
-
 def renewed(catalog: Catalog, settings: Settings, engine: Engine, attempt: Attempt) -> AbstractContextManager[None]:
     """Keep an attempt's lease while the block runs. When the lease is lost the attempt's Spark work is ended.
 
@@ -171,45 +159,6 @@ def renewed(catalog: Catalog, settings: Settings, engine: Engine, attempt: Attem
         interrupt(settings, engine, attempt.session_id, settings.ingest.interrupt_timeout_seconds)
 
     return kept_renewed(lambda: catalog.renew(attempt), end_work, attempt.lease_seconds)
-
-
-@contextmanager
-def kept_renewed(renew: Callable[[], object], end_work: Callable[[], None], lease_seconds: float) -> Iterator[None]:
-    """Keep a lease while the block runs.
-
-    Args:
-        renew: lets it run for another span; raises Conflict when it is lost.
-        end_work: ends what the holder does, when it is lost.
-        lease_seconds: the span.
-
-    Raises:
-        Conflict: the lease was lost to another holder.
-    """
-    ended = threading.Event()
-    lost: list[Conflict] = []
-
-    def keep() -> None:
-        while not ended.wait(lease_seconds / 3):
-            try:
-                renew()
-            except Conflict as refused:
-                lost.append(refused)
-                end_work()
-                return
-            except StoreError as refused:
-                logger.warning("the lease was not renewed, trying again: %s", refused)
-
-    renewing = threading.Thread(target=keep, name="lease", daemon=True)
-    renewing.start()
-    try:
-        yield
-    except Exception as failed:
-        if lost:
-            raise lost[0] from failed
-        raise
-    finally:
-        ended.set()
-        renewing.join()
 
 
 def _begin(

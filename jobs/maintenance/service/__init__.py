@@ -4,7 +4,7 @@ The functions here are what every feature that a DAG runs offers its tasks.
 """
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.maintenance_records import Maintenance, MaintenanceStatus
+from jobs.catalog.maintenances import Maintenance, MaintenanceStatus
 from jobs.errors import InvalidRequest, StoreError
 from jobs.maintenance.models import MaintenanceParams, MaintenanceResult
 from jobs.session.engines import Engine
@@ -23,7 +23,7 @@ def run(catalog: Catalog, settings: Settings, engine: Engine, record_id: str, ru
     """Run one attempt at a recorded maintenance.
 
     Raises:
-        MaintenanceBusy: another maintenance of the sandbox is running.
+        JobBusy: another maintenance of the sandbox is running.
         StoreError: a step failed, the others were done; the message names it.
     """
     from jobs.maintenance.service.running import maintain

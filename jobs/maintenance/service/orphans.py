@@ -41,7 +41,7 @@ def _is_left(work: Work, lease: Lease) -> bool:
 def _closed(work: Work, batch: Batch, written: dict[str, int]) -> Done:
     reason = "its run ended without closing it; closed by maintenance"
     try:
-        give_up(work.catalog, work.settings, batch, work.attempt.run, reason)
+        give_up(work.catalog, work.settings, batch, work.run, reason)
     except (StaleAttempt, DatasetBusy):
         return Done(notes=(f"batch {batch.id}: left, somebody works at it again",))
     except TesseraError as refused:
@@ -51,7 +51,7 @@ def _closed(work: Work, batch: Batch, written: dict[str, int]) -> Done:
 
 def _cleaned(work: Work, batch: Batch, written: dict[str, int]) -> Done:
     try:
-        remove_left(work.catalog, work.settings, work.engine, batch.id, work.attempt.run)
+        remove_left(work.catalog, work.settings, work.engine, batch.id, work.run)
     except Conflict as busy:
         return Done(notes=(f"batch {batch.id}: what is left of it stays for now: {busy}",))
     except TesseraError as refused:

@@ -3,18 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.maintenance_records import (
-    Maintenance,
-    MaintenanceBusy,
-    MaintenanceStatus,
-    StaleMaintenance,
-)
-from jobs.catalog.records import Attempt
+from jobs.catalog.maintenances import Maintenance
 from jobs.errors import Conflict, TesseraError
-from jobs.ingest.service.running import kept_renewed, new_attempt
 from jobs.maintenance.models import Done, MaintenanceParams, MaintenanceResult, Step, StepReport
 from jobs.maintenance.service.old_files import drop_old_files
 from jobs.maintenance.service.orphans import close_orphans
@@ -22,10 +15,10 @@ from jobs.maintenance.service.purging import purge
 from jobs.maintenance.service.upkeep import compact, fold, vacuum
 from jobs.maintenance.service.verifying import verify
 from jobs.maintenance.service.work import Work
-from jobs.session.client import interrupt
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.settings import Settings
+from jobs.turns import Records, Turn, close_left, take_turn
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +41,7 @@ def maintain(
     run: str,
     progress: LogProgress | None = None,
     now: datetime | None = None,
+    wait_seconds: float = 0,
 ) -> Maintenance:
     """Run a recorded maintenance, and record how it ended. One that is DONE is returned as it is.
 
@@ -61,71 +55,42 @@ def maintain(
         run: who asks, noted with the record and in every commit.
         progress: shows how far it is; to the log by default.
         now: what ages are measured against; default: this machine's clock.
+        wait_seconds: how long to wait while another maintenance of the sandbox runs.
 
     Raises:
-        MaintenanceBusy: another maintenance of the sandbox is running.
-        Conflict: another attempt took over.
-        SystemExit: this process was told to end; the record is FAILED.
+        JobBusy, TesseraError, SystemExit: see `take_turn`.
     """
-    attempt = new_attempt(settings, engine, run)
-    record = _take(catalog, settings, maintenance_id, attempt)
-    if record.status is MaintenanceStatus.DONE:
-        return record
-    asked = MaintenanceParams.model_validate(record.request)
-    work = Work(catalog, settings, engine, maintenance_id, attempt, now or datetime.now(UTC), progress or LogProgress())
     began = time.monotonic()
     reports: list[StepReport] = []
-    try:
-        with kept_renewed(work.renew, work.end_spark, attempt.lease_seconds):
-            for step in Step:
-                if step in asked.steps:
-                    work.renew()
-                    reports.append(_report(step, work))
-    except BaseException as ended:
-        reason = "cancelled: its process was told to end" if isinstance(ended, SystemExit) else str(ended)
-        _fail(work, _result(reports, began), reason or type(ended).__name__)
-        raise
-    result = _result(reports, began)
-    return catalog.end_maintenance(maintenance_id, work.attempt, result.document(), result.failure)
+
+    def done() -> MaintenanceResult:
+        return MaintenanceResult(steps=tuple(reports), seconds=round(time.monotonic() - began, 1))
+
+    def fail(record_id: str, attempt_id: str, reason: str, final: bool, by: str) -> Maintenance:
+        return catalog.fail_maintenance(record_id, attempt_id, reason, final, by, done().document())
+
+    def do(turn: Turn[Maintenance]) -> Maintenance:
+        asked = MaintenanceParams.model_validate(turn.record.request)
+        work = Work(catalog, turn, now or datetime.now(UTC))
+        for step in Step:
+            if step in asked.steps:
+                turn.renew()
+                reports.append(_report(step, work))
+        result = done()
+        if result.failure is not None:
+            return fail(turn.record.id, turn.attempt.id, result.failure, True, run)
+        return catalog.finish_maintenance(turn.record.id, turn.attempt, result.document())
+
+    records = Records(catalog.begin_maintenance, catalog.renew_maintenance, fail, catalog.maintenance)
+    return take_turn(settings, engine, records, maintenance_id, run, do, progress, wait_seconds)
 
 
 def close_maintenance(catalog: Catalog, settings: Settings, maintenance_id: str, run: str) -> Maintenance:
     """Close a maintenance that its run leaves behind; one that another run works at is left to it."""
-    record = catalog.maintenance(maintenance_id)
-    same_run = record.run.split("/")[:2] == run.split("/")[:2]
-    if record.status is not MaintenanceStatus.RUNNING or not same_run:
-        return record
-    closing = new_attempt(settings, Engine.parse(record.engine), run)
-    try:
-        _take(catalog, settings, maintenance_id, closing)
-        return catalog.end_maintenance(maintenance_id, closing, record.result, "cancelled, or killed, before the end")
-    except TesseraError as refused:
-        logger.warning("maintenance %s is left RUNNING; the next one takes over: %s", maintenance_id, refused)
-        return catalog.maintenance(maintenance_id)
-
-
-def _take(catalog: Catalog, settings: Settings, maintenance_id: str, attempt: Attempt) -> Maintenance:
-    takes_over, expected = None, None
-    while True:
-        try:
-            return catalog.begin_maintenance(maintenance_id, attempt, takes_over)
-        except MaintenanceBusy as busy:
-            # One that was killed does not renew its lease; a live one is found out when it does.
-            expires = busy.holder.expires_at
-            is_long = expires is None or expires - datetime.now(UTC) > timedelta(seconds=attempt.lease_seconds)
-            if is_long or expected not in (None, expires):
-                raise
-            expected = expires
-            time.sleep(settings.ingest.poll_seconds)
-        except StaleMaintenance as stale:
-            holder = stale.holder
-            if holder.attempt == takes_over:
-                raise
-            logger.info("ending what maintenance %s left at work", holder.id)
-            seconds = settings.ingest.interrupt_timeout_seconds
-            if holder.session_id and holder.engine:
-                interrupt(settings, Engine.parse(holder.engine), holder.session_id, seconds)
-            takes_over = holder.attempt
+    records = Records(
+        catalog.begin_maintenance, catalog.renew_maintenance, catalog.fail_maintenance, catalog.maintenance
+    )
+    return close_left(settings, records, maintenance_id, run)
 
 
 def _report(step: Step, work: Work) -> StepReport:
@@ -135,7 +100,7 @@ def _report(step: Step, work: Work) -> StepReport:
         done = function(work)
     except Conflict as overtaken:
         # Lost to another attempt: nothing more is this one's to do.
-        work.renew()
+        work.turn.renew()
         done = Done(errors=(str(overtaken),))
     except Exception as failed:
         # Whatever one step meets, the others are done.
@@ -146,15 +111,3 @@ def _report(step: Step, work: Work) -> StepReport:
     for told in (*report.errors, *report.notes):
         logger.info("  %s", told)
     return report
-
-
-def _result(reports: list[StepReport], began: float) -> MaintenanceResult:
-    return MaintenanceResult(steps=tuple(reports), seconds=round(time.monotonic() - began, 1))
-
-
-def _fail(work: Work, result: MaintenanceResult, reason: str) -> None:
-    """Record a failure without hiding it behind another one."""
-    try:
-        work.catalog.end_maintenance(work.maintenance_id, work.attempt, result.document(), reason)
-    except TesseraError as also:
-        logger.warning("maintenance %s: the failure could not be recorded: %s", work.maintenance_id, also)

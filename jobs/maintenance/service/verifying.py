@@ -13,7 +13,7 @@ def verify(work: Work) -> Done:
     What is told has no value of a profile: `tessera verify` shows them.
     """
     try:
-        plan = make_plan(work.catalog, work.settings, f"{work.attempt.id}-verify", full=False)
+        plan = make_plan(work.catalog, work.settings, f"{work.turn.attempt.id}-verify", full=False)
     except NotFound as nothing:
         return Done(notes=(str(nothing),))
     result = work.spark(job.run, plan)

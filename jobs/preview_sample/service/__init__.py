@@ -40,7 +40,7 @@ def run(
     progress: "LogProgress | None" = None,
     wait_seconds: float = 0,
 ) -> Preview:
-    """Run one attempt at an accepted preview; while another one of the sandbox runs, raise PreviewBusy."""
+    """Run one attempt at an accepted preview; while another one of the sandbox runs, raise JobBusy."""
     from jobs.preview_sample.service.running import run_preview
 
     return run_preview(catalog, settings, engine, record_id, run, progress, wait_seconds)

@@ -35,7 +35,7 @@ def run(
     progress: "LogProgress | None" = None,
     wait_seconds: float = 0,
 ) -> Refresh:
-    """Run one attempt at an accepted refresh; while another one of the sandbox runs, raise RefreshBusy."""
+    """Run one attempt at an accepted refresh; while another one of the sandbox runs, raise JobBusy."""
     from jobs.profiles.service.running import run_refresh
 
     return run_refresh(catalog, settings, engine, record_id, run, progress, wait_seconds)

@@ -1,7 +1,8 @@
 import pytest
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.maintenance_records import MaintenanceBusy, MaintenanceStatus, StaleMaintenance
+from jobs.catalog.job_records import JobBusy, StaleJob
+from jobs.catalog.maintenances import MaintenanceStatus
 from jobs.catalog.records import BatchStatus, DatasetBusy, StaleAttempt
 from jobs.errors import Conflict, NotFound
 from tests.jobs.catalog.builders import Clock, attempt, new_batch
@@ -14,7 +15,7 @@ def test_a_maintenance_is_told_from_its_request_to_its_end(catalog: Catalog) -> 
     assert created.status is MaintenanceStatus.NEW
     begun = catalog.begin_maintenance(created.id, ONE)
     assert (begun.status, begun.attempt, begun.run) == (MaintenanceStatus.RUNNING, "one", "ingest/one")
-    done = catalog.end_maintenance(created.id, ONE, {"folded": 2})
+    done = catalog.finish_maintenance(created.id, ONE, {"folded": 2})
     assert (done.status, done.result, done.expires_at) == (MaintenanceStatus.DONE, {"folded": 2}, None)
     # Beginning it again, as a retry does, changes nothing.
     assert catalog.begin_maintenance(created.id, TWO) == done == catalog.maintenance(created.id)
@@ -27,21 +28,24 @@ def test_a_maintenance_is_told_from_its_request_to_its_end(catalog: Catalog) -> 
 def test_one_maintenance_of_a_sandbox_runs_and_one_that_is_left_is_taken_over(catalog: Catalog, clock: Clock) -> None:
     first, second = catalog.create_maintenance({}).id, catalog.create_maintenance({}).id
     catalog.begin_maintenance(first, ONE)
-    with pytest.raises(MaintenanceBusy, match=f"maintenance '{first}' .* is running"):
+    with pytest.raises(JobBusy, match=f"maintenance '{first}' .* is running"):
         catalog.begin_maintenance(second, TWO)
     clock.advance(seconds=50)
     catalog.renew_maintenance(first, ONE)
     clock.advance(seconds=50)
-    with pytest.raises(MaintenanceBusy):
+    with pytest.raises(JobBusy):
         catalog.begin_maintenance(second, TWO)
     clock.advance(seconds=20)
-    with pytest.raises(StaleMaintenance) as stale:
+    with pytest.raises(StaleJob) as stale:
         catalog.begin_maintenance(second, TWO)
     assert (stale.value.holder.session_id, stale.value.holder.engine) == ("session-one", "embedded")
     catalog.begin_maintenance(second, TWO, takes_over="one")
     left = catalog.maintenance(first)
-    assert (left.status, left.reason) == (MaintenanceStatus.FAILED, "attempt one stopped renewing its lease")
-    for refused in (lambda: catalog.renew_maintenance(first, ONE), lambda: catalog.end_maintenance(first, ONE, {})):
+    assert (left.status, left.reason) == (
+        MaintenanceStatus.FAILED,
+        f"attempt one stopped renewing its lease, and {second} took its place",
+    )
+    for refused in (lambda: catalog.renew_maintenance(first, ONE), lambda: catalog.finish_maintenance(first, ONE, {})):
         with pytest.raises(Conflict, match="does not run maintenance"):
             refused()
 
@@ -49,14 +53,14 @@ def test_one_maintenance_of_a_sandbox_runs_and_one_that_is_left_is_taken_over(ca
 def test_a_failed_maintenance_is_begun_again_by_its_retry(catalog: Catalog) -> None:
     only = catalog.create_maintenance({}).id
     catalog.begin_maintenance(only, ONE)
-    failed = catalog.end_maintenance(only, ONE, {"steps": []}, "vacuum: the store refused")
+    failed = catalog.fail_maintenance(only, "one", "vacuum: the store refused", final=True, result={"steps": []})
     assert (failed.status, failed.reason) == (MaintenanceStatus.FAILED, "vacuum: the store refused")
     catalog.begin_maintenance(only, TWO)
-    assert catalog.end_maintenance(only, TWO, {}).reason is None
+    assert catalog.finish_maintenance(only, TWO, {}).reason is None
     # Another attempt at the same one takes over at once, whatever the lease says.
     again = catalog.create_maintenance({}).id
     catalog.begin_maintenance(again, ONE)
-    with pytest.raises(StaleMaintenance):
+    with pytest.raises(StaleJob):
         catalog.begin_maintenance(again, TWO)
     assert catalog.begin_maintenance(again, TWO, takes_over="one").attempt == "two"
 

@@ -3,7 +3,8 @@ from datetime import timedelta
 import pytest
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.previews import PreviewBusy, PreviewStatus, StalePreview
+from jobs.catalog.job_records import JobBusy, StaleJob
+from jobs.catalog.previews import PreviewStatus
 from jobs.errors import Conflict, NotFound
 from tests.jobs.catalog.builders import Clock, attempt
 
@@ -33,10 +34,10 @@ def test_one_preview_of_a_sandbox_runs_and_one_that_is_left_is_taken_over(catalo
     clock.advance(seconds=50)
     catalog.renew_preview(first, ONE)
     clock.advance(seconds=50)
-    with pytest.raises(PreviewBusy, match=f"preview '{first}' .* is running"):
+    with pytest.raises(JobBusy, match=f"preview '{first}' .* is running"):
         catalog.begin_preview(second, TWO)
     clock.advance(seconds=20)
-    with pytest.raises(StalePreview):
+    with pytest.raises(StaleJob):
         catalog.begin_preview(second, TWO)
     catalog.begin_preview(second, TWO, takes_over="one")
     assert catalog.preview(first).status is PreviewStatus.FAILED

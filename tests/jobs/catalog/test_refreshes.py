@@ -3,8 +3,9 @@
 import pytest
 
 from jobs.catalog.database import Catalog
+from jobs.catalog.job_records import JobBusy, StaleJob
 from jobs.catalog.records import Attempt
-from jobs.catalog.refreshes import CutTable, GraphBatch, RefreshBusy, RefreshStatus, StaleRefresh
+from jobs.catalog.refreshes import CutTable, GraphBatch, RefreshStatus
 from jobs.errors import Conflict, NotFound
 from tests.jobs.catalog.builders import Clock, active_batch, crm, definitions
 
@@ -53,10 +54,10 @@ def test_one_refresh_of_a_sandbox_runs_at_a_time(catalog: Catalog, clock: Clock)
     first = catalog.create_refresh({"full": True})
     second = catalog.create_refresh({"full": False})
     catalog.begin_refresh(first.id, attempt("a"))
-    with pytest.raises(RefreshBusy, match="one runs at a time"):
+    with pytest.raises(JobBusy, match="one runs at a time"):
         catalog.begin_refresh(second.id, attempt("b"))
     clock.advance(seconds=61)
-    with pytest.raises(StaleRefresh):
+    with pytest.raises(StaleJob):
         catalog.begin_refresh(second.id, attempt("b"))
     assert catalog.begin_refresh(second.id, attempt("b"), takes_over="a").number == 2
     assert catalog.refresh(first.id).status is RefreshStatus.FAILED
@@ -74,7 +75,7 @@ def test_a_retry_keeps_the_number_and_one_that_failed_gets_another(catalog: Cata
     refresh = catalog.create_refresh({})
     catalog.begin_refresh(refresh.id, attempt("a"))
     catalog.fail_refresh(refresh.id, "a", "the engine is away", final=False)
-    with pytest.raises(StaleRefresh):
+    with pytest.raises(StaleJob):
         catalog.begin_refresh(refresh.id, attempt("b"))
     assert catalog.begin_refresh(refresh.id, attempt("b"), takes_over="a").number == 1
     failed = catalog.fail_refresh(refresh.id, "b", "cancelled", final=True)

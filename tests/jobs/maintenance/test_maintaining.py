@@ -10,12 +10,11 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, functions as F
 
-from jobs.catalog.maintenance_records import Maintenance, MaintenanceStatus
+from jobs.catalog.maintenances import Maintenance, MaintenanceStatus
 from jobs.catalog.records import Attempt, BatchStatus
 from jobs.catalog.refreshes import CutTable
 from jobs.ingest import job as ingest_job
 from jobs.ingest.models import IngestParams
-from jobs.ingest.service.running import new_attempt
 from jobs.lake.listing import version_of
 from jobs.maintenance.models import MaintenanceParams, MaintenanceResult, Step, StepReport
 from jobs.maintenance.service import accept, close, summary
@@ -24,6 +23,7 @@ from jobs.maintenance.service.cuts import kept_from_vacuum, versions_in_use
 from jobs.maintenance.service.running import maintain
 from jobs.session.engines import Engine
 from jobs.session.secret import TOKEN_VARIABLE
+from jobs.turns import new_attempt
 from tests.builders import crm, customer, event, field, member, write_jsonl
 from tests.jobs.ingest.workshop import Silent, Workshop
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Dataset
-from jobs.catalog.previews import PreviewBusy
+from jobs.catalog.job_records import JobBusy
 from jobs.catalog.records import Attempt
 from jobs.errors import InvalidRequest, NotFound
 from jobs.ingest.models import BatchOrder
@@ -144,7 +144,7 @@ def test_5_10_15_while_a_preview_runs_the_report_before_is_served(catalog: Catal
     assert shown.report_id == before.report_id
     assert showing.document(catalog, "status", shown)["sampleJobRunning"]["status"] is True
     other = accept(catalog, settings, PreviewParams(), "test")
-    with pytest.raises(PreviewBusy, match=f"preview '{running.id}' of sandbox 'prod' is running"):
+    with pytest.raises(JobBusy, match=f"preview '{running.id}' of sandbox 'prod' is running"):
         catalog.begin_preview(other.id, Attempt(id="two"))
     # Its run was killed: the teardown closes it, and the report before stays.
     assert close(catalog, settings, running.id, "preview_sample/run/record_outcome/1").endswith("before it was done")
