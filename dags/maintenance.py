@@ -1,7 +1,7 @@
 """Keep a sandbox of the store fit.
 
-**When it runs.** Every night (setting `maintenance.schedule`), for the default sandbox, and each other sandbox gets a run
-of its own; by hand with the form or by `tessera maintain --via-airflow`, for one sandbox and for some of the steps only.
+**When it runs.** Every night (setting `maintenance.schedule`), for the default sandbox; each other one gets a run of
+its own. By hand with the form or by `tessera maintain --via-airflow`, for one sandbox and for some of the steps only.
 
 **What it does.** In this order, each step by itself: `orphans` closes batches whose run was lost and removes what they
 and failed batches left; `fold` and `compact` merge what single batches wrote, which changes no answer; `verify` makes a
