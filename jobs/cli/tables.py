@@ -12,7 +12,10 @@ from jobs.lake.store import Store
 
 def tables(
     describe: Annotated[
-        str | None, typer.Option("--describe", metavar="TABLE", help="Describe the columns of one, e.g. lake/crm.")
+        str | None,
+        typer.Option(
+            "--describe", metavar="TABLE", help="Describe the columns of one, and count their nulls, e.g. lake/crm."
+        ),
     ] = None,
     sandbox: options.Sandbox = None,
     as_json: options.AsJson = False,
@@ -41,5 +44,5 @@ def _description(table: reader.TableDescription) -> Iterator[str]:
     if table.partitioned_by:
         yield f"partitioned by {', '.join(table.partitioned_by)}"
     yield ""
-    columns = ((column.name, column.type, output.shown(column.comment)) for column in table.columns)
-    yield from output.aligned(("COLUMN", "TYPE", "COMMENT"), columns)
+    columns = ((column.name, column.type, column.nulls, column.comment) for column in table.columns)
+    yield from output.aligned(("COLUMN", "TYPE", "NULLS", "COMMENT"), columns)

@@ -31,7 +31,7 @@ from jobs.lake.keyed_table import (
     Mode,
     key_hash,
 )
-from jobs.lake.reader import ddl
+from jobs.lake.leaves import ddl
 from jobs.lake.schema import Column
 
 

@@ -1,9 +1,7 @@
 """What the store's tables hold and say of themselves, read without Spark."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from jobs.errors import NotFound, StoreError, known_here, shortened
 from jobs.lake.commits import CommitText
+from jobs.lake.leaves import count_nulls, leaves
 from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import BATCH, Column
 from jobs.lake.store import Store
@@ -38,10 +37,16 @@ class TableFacts(BaseModel):
     path: str
 
 
+class DescribedColumn(Column):
+    """One leaf of a table; the fields of a struct are told one by one, by their paths."""
+
+    nulls: int = Field(description="Rows in which it is null")
+
+
 class TableDescription(TableFacts):
     """One table with its columns."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[DescribedColumn, ...]
     partitioned_by: tuple[str, ...]
 
 
@@ -55,14 +60,17 @@ def describe(store: Store, name: str) -> TableDescription:
 
     Raises:
         NotFound: there is none of that name; the message names the nearest.
+        StoreError: a file of it cannot be read.
     """
     found = dict(_readable(store))
     if name not in found:
         raise NotFound(f"no table {shortened(name)} in sandbox {store.sandbox!r}; {known_here(name, found)}")
     table = found[name]
+    found_leaves = leaves(table)
+    nulls = count_nulls(table, found_leaves)
     columns = tuple(
-        Column(name=field["name"], type=ddl(field["type"]), comment=field["metadata"].get("comment", ""))
-        for field in json.loads(table.schema().to_json())["fields"]
+        DescribedColumn(name=leaf.name, type=leaf.type, comment=leaf.comment, nulls=nulls[leaf.name])
+        for leaf in found_leaves
     )
     facts = _facts(store, name, table).model_dump()
     return TableDescription(**facts, columns=columns, partitioned_by=tuple(table.metadata().partition_columns))
@@ -130,17 +138,3 @@ def _committed_by(text: str | None) -> CommitText:
     except ValidationError:
         # Another program's commit, or the one that made the table.
         return CommitText(job="", write="")
-
-
-def ddl(declared: Any) -> str:  # parsed JSON
-    """Write a type as Spark does; given in the JSON form of Delta's protocol."""
-    if isinstance(declared, str):
-        return declared
-    match declared["type"]:
-        case "array":
-            return f"array<{ddl(declared['elementType'])}>"
-        case "map":
-            return f"map<{ddl(declared['keyType'])},{ddl(declared['valueType'])}>"
-        case _:
-            parts = (f"{field['name']}:{ddl(field['type'])}" for field in declared["fields"])
-            return f"struct<{','.join(parts)}>"
