@@ -122,6 +122,14 @@ class PreviewSettings(_Section):
     schedule: str
     threshold_percent: float = Field(ge=0)
     sampling: bool
+    sample_profiles: int = Field(ge=1)
+    timeout_minutes: float = Field(gt=0)
+
+
+class ExportSettings(_Section):
+    """When profiles leave the store by themselves, and how long an export may take."""
+
+    snapshot_schedule: str
     timeout_minutes: float = Field(gt=0)
 
 
@@ -199,6 +207,7 @@ class Settings(BaseSettings):
     graph: GraphSettings
     dags: DagSettings
     preview: PreviewSettings
+    exports: ExportSettings
     landing: LandingSettings
     maintenance: MaintenanceSettings
     alerts: AlertSettings
