@@ -39,3 +39,29 @@ def overlap(source: Path) -> dict[str, int]:
         apart = [{"web_visits"}] * never_logs_in + [{"partner_segments"}] * is_unknown
         found.update(",".join(sorted(datasets)) for datasets in (known, *apart))
     return dict(found)
+
+
+def exported(source: Path) -> dict[str, int]:
+    """Count the profiles of an export: all, by namespace of their identities, and by city, of those with one.
+
+    Of two cities the partner's wins: it told them last.
+    """
+    found = counts(source)
+    people, profiles = found["fragments of customers"], found["profiles"]
+    cities: Counter[str] = Counter()
+    unknown = 0
+    for customer in {order.customer for order in cdnow.orders(source)}:
+        number = int(customer)
+        is_told, is_unknown = number % 5 == 0, number % 500 == 0
+        unknown += is_unknown
+        if is_told:
+            cities[cdnow.CITIES[number // 5 % len(cdnow.CITIES)]] += 1
+        # Has a card, and the partner said nothing of them, or of somebody else as far as the shop knows.
+        if number % 3 == 0 and (not is_told or is_unknown):
+            cities[cdnow.CITIES[number % len(cdnow.CITIES)]] += 1
+    by_namespace = {"CRMID": people, "ECID": people, "Email": people + unknown}
+    return (
+        {"profiles": profiles}
+        | {f"with {code}": count for code, count in by_namespace.items()}
+        | {f"in {city}": cities[city] for city in cdnow.CITIES}
+    )

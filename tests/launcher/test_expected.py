@@ -9,22 +9,23 @@ from pathlib import Path
 from launcher import cdnow, expected
 
 
-def identities(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """The dataset and the identities of each row of each file, the primary one first."""
+def rows(folder: Path) -> Iterator[tuple[str, list[str], str | None]]:
+    """The dataset, the identities, the primary one first, and the city of each row of each file, in their order."""
     source = cdnow.source_file()
     for path in cdnow.write_order_batches(source, folder).values():
         with path.open(encoding="utf-8", newline="") as opened:
-            yield from (("web_orders", [f"CRMID:{row['customer_id']}"]) for row in csv.DictReader(opened))
+            yield from (("web_orders", [f"CRMID:{row['customer_id']}"], None) for row in csv.DictReader(opened))
     files = [("customers", path) for path in cdnow.write_customer_batches(source, folder).values()]
     for dataset, path in [*files, *cdnow.write_other_batches(source, folder).values()]:
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             named = {"ECID": row.get("ecid"), "CRMID": row.get("customer_id"), "Email": row.get("email")}
-            yield dataset, [f"{code}:{value}" for code, value in named.items() if value]
+            yield dataset, [f"{code}:{value}" for code, value in named.items() if value], row.get("city")
 
 
-def test_the_files_make_the_fragments_profiles_and_overlaps_that_are_expected(tmp_path: Path) -> None:
+def test_the_files_make_the_fragments_profiles_overlaps_and_exports_that_are_expected(tmp_path: Path) -> None:
     fragments: dict[str, set[str]] = {}
+    told: dict[str, str] = {}
     leader: dict[str, str] = {}
 
     def leader_of(identity: str) -> str:
@@ -32,15 +33,22 @@ def test_the_files_make_the_fragments_profiles_and_overlaps_that_are_expected(tm
             identity = leader[identity]
         return identity
 
-    for dataset, named in identities(tmp_path):
+    for dataset, named, city in rows(tmp_path):
         fragments.setdefault(dataset, set()).add(named[0])
+        told |= {named[0]: city} if city else {}
         for identity in named:
             leader[leader_of(identity)] = leader_of(named[0])
     found = {f"fragments of {dataset}": len(primary) for dataset, primary in fragments.items()}
-    assert expected.counts(cdnow.source_file()) == found | {"profiles": len({leader_of(one) for one in leader})}
+    found["profiles"] = len({leader_of(one) for one in leader})
+    assert expected.counts(cdnow.source_file()) == found
     datasets: dict[str, set[str]] = {}
     for dataset, primaries in fragments.items():
         for primary in primaries:
             datasets.setdefault(leader_of(primary), set()).add(dataset)
     overlap = Counter(",".join(sorted(names)) for names in datasets.values())
     assert expected.overlap(cdnow.source_file()) == overlap
+    cities = {leader_of(one): city for one, city in told.items()}
+    codes = {(leader_of(one), one.partition(":")[0]) for one in leader}
+    exported = {"profiles": found["profiles"]} | {f"with {code}": n for code, n in Counter(c for _, c in codes).items()}
+    exported |= {f"in {city}": count for city, count in Counter(cities.values()).items()}
+    assert expected.exported(cdnow.source_file()) == exported
