@@ -33,7 +33,7 @@ from profile_tasks import (
     settings_for,
 )
 
-from jobs.catalog.forms import known_datasets, known_sandboxes
+from jobs.catalog.forms import INGESTED, known_datasets, known_sandboxes
 from jobs.ingest.models import IngestParams
 
 settings = settings_for()
@@ -47,7 +47,7 @@ with DAG(
     schedule=None,
     params=form(
         IngestParams,
-        examples={"dataset": known_datasets(settings.home), "sandbox": known_sandboxes(settings.home)},
+        examples={"dataset": known_datasets(settings.home, kinds=INGESTED), "sandbox": known_sandboxes(settings.home)},
     ),
     tags={TAG_PROFILE_STORE, TAG_BY_HAND},
     default_args={**DEFAULT_ARGS, "execution_timeout": timeout},

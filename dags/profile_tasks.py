@@ -113,6 +113,8 @@ def _flattened(declared: Mapping[str, Any], definitions: Mapping[str, Any]) -> d
                 types.append(value)
             elif key not in ("anyOf", "allOf", "$ref"):
                 field[key] = value
+    if "$ref" in (items := field.get("items", {})):
+        field["items"] = definitions[items["$ref"].rsplit("/", 1)[1]]
     if "null" in types and "enum" in field:
         field["enum"] = [*field["enum"], None]
     return field | {"type": types if len(types) > 1 else types[0]}
@@ -137,7 +139,7 @@ def accepted(feature: str, model: str) -> str:
         params = checked(getattr(import_module(f"jobs.{feature}.models"), model), context["params"])
         # Said here already, before there is a record that nothing can run.
         spark_engine()
-        with _catalog(context) as (catalog, settings):
+        with catalog_of(context) as (catalog, settings):
             record = _service(feature).accept(catalog, settings, params, run_name(context))
     logger.info("accepted as %s", record.id)
     return str(record.id)
@@ -169,7 +171,7 @@ class SparkJobOperator(BaseOperator):
         from jobs.catalog.records import Busy
 
         service = _service(self.feature)
-        with said_to_people(context), _catalog(context) as (catalog, settings):
+        with said_to_people(context), catalog_of(context) as (catalog, settings):
             try:
                 record = service.run(catalog, settings, spark_engine(), self.record_id, run_name(context))
             except Busy as busy:
@@ -192,15 +194,16 @@ def close_record(feature: str, record_id: Any, then: str = "") -> str | None:
 
     Args:
         feature: the room of `jobs` whose service knows the record.
-        record_id: the id, or None; in a DAG file what `accept_record` will return.
+        record_id: the id, several of them, or None; in a DAG file what `accept_record` will return.
         then: a room whose service has something to settle when a record has ended.
     """
     if record_id is None:
         logger.info("nothing was accepted, so there is nothing to close")
         return None
     context = get_current_context()
-    with said_to_people(context), _catalog(context) as (catalog, settings):
-        note: str = _service(feature).close(catalog, settings, record_id, run_name(context))
+    ids = record_id if isinstance(record_id, list) else [record_id]
+    with said_to_people(context), catalog_of(context) as (catalog, settings):
+        note = "\n".join(_service(feature).close(catalog, settings, one, run_name(context)) for one in ids)
         if then:
             _service(then).settle(catalog, settings, record_id, run_name(context))
     logger.info("%s", note)
@@ -260,7 +263,8 @@ def _service(feature: str) -> ModuleType:
 
 
 @contextmanager
-def _catalog(context: Context) -> "Iterator[tuple[Catalog, Settings]]":
+def catalog_of(context: Context) -> "Iterator[tuple[Catalog, Settings]]":
+    """Open the catalog in the run's sandbox, acting as the DAG; gives the settings with that sandbox, too."""
     from jobs.catalog.database import Catalog
 
     asking = asking_sandboxes(context)

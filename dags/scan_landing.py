@@ -34,7 +34,7 @@ from profile_tasks import (
     settings_for,
 )
 
-from jobs.catalog.forms import known_datasets, known_sandboxes
+from jobs.catalog.forms import INGESTED, known_datasets, known_sandboxes
 from jobs.errors import StoreError
 from jobs.landing.models import Outcome, RunState, ScanParams
 
@@ -108,7 +108,7 @@ with DAG(
     schedule=settings.landing.schedule or None,
     params=form(
         ScanParams,
-        examples={"dataset": known_datasets(settings.home), "sandbox": known_sandboxes(settings.home)},
+        examples={"dataset": known_datasets(settings.home, kinds=INGESTED), "sandbox": known_sandboxes(settings.home)},
     ),
     tags={TAG_PROFILE_STORE, TAG_SCHEDULED},
     default_args=DEFAULT_ARGS,

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Container
 from pathlib import Path
 from typing import Protocol
 
@@ -35,20 +36,30 @@ def write_forms(home: Path, catalog: _Datasets) -> Path:
     return target
 
 
+# Datasets that files are ingested into; those of the kind `profiles` are written by export jobs.
+INGESTED = ("record", "events")
+
+
 def forms_file(home: Path) -> Path:
     """Return where the names are: {sandbox: [{id, name, kind}, ...]}."""
     return home / "forms" / "datasets.json"
 
 
-def known_datasets(home: Path, sandbox: str | None = None) -> list[str]:
+def known_datasets(home: Path, sandbox: str | None = None, kinds: Container[str] | None = None) -> list[str]:
     """List the ids of the datasets of one sandbox, or of all, in order; none before anything was applied.
+
+    Args:
+        home: TESSERA_HOME.
+        sandbox: the one whose datasets are meant; None: all.
+        kinds: of the datasets, such as `profiles`; None: all.
 
     A file that cannot be read gives none too: a form then takes any name, and a DAG never fails to parse for it.
     """
     try:
         by_sandbox = _by_sandbox(home)
         chosen = by_sandbox.values() if sandbox is None else [by_sandbox.get(sandbox, [])]
-        return sorted({entry["id"] for entries in chosen for entry in entries})
+        of_all = [entry for entries in chosen for entry in entries]
+        return sorted({entry["id"] for entry in of_all if kinds is None or entry["kind"] in kinds})
     except (TypeError, KeyError):
         return []
 

@@ -31,6 +31,7 @@ def test_the_form_offers_the_datasets_of_every_sandbox(own: str, home: Path) -> 
     assert known_datasets(home) == ["crm", "orders", "web"]
     assert known_datasets(home, "prod") == ["crm", "web"]
     assert known_datasets(home, "elsewhere") == []
+    assert known_datasets(home, kinds=("record",)) == ["crm", "orders"]
     assert known_sandboxes(home) == ["demo", "prod"]
 
 
