@@ -37,7 +37,8 @@ from jobs.preview_sample.transforms.groups import (
     lone_namespaces,
     sampled,
 )
-from jobs.preview_sample.transforms.reports import Group, reports
+from jobs.preview_sample.transforms.reports import reports
+from jobs.preview_sample.transforms.sampling import Group
 from jobs.preview_sample.transforms.tables import REPORT_ID, frame_of, report_table
 from jobs.profiles.models import DATASETS
 from jobs.profiles.transforms import profiles_table
@@ -69,7 +70,7 @@ def write(spark: SparkSession, plan: PreviewPlan, result: PreviewResult) -> dict
     def written(report: type[ReportRow]) -> tuple[str, Written]:
         table = report_table(plan.store, report)
         ensure(spark, table)
-        rows = frame_of(spark, report, plan, result.rows_of(report))
+        rows = frame_of(spark, report, plan, result)
         return table.name, replace_where(spark, table, rows, predicate, plan.commit, Fault.REPORT)
 
     # A few rows each: what takes long is waiting for one commit after the other.
@@ -84,14 +85,17 @@ def _groups(spark: SparkSession, plan: PreviewPlan) -> list[Group]:
     defined = profiles_table(plan.store, plan.policy_id, plan.view.generation, UnionSchema.of([]))
     at_cut = defined.model_copy(update={"path": f"{defined.path}@v{plan.view.version}"})
     view = read_keyed(spark, at_cut, plan.view.runs)
-    if plan.sample is not None and plan.profiles:
-        view = sampled(view, plan.sample / plan.profiles)
     open_datasets = [source for source in plan.datasets if source.dataset.primary is None]
     lone = lone_namespaces(view, _keys(spark, open_datasets)) if open_datasets else None
     names = [source.dataset.id for source in plan.datasets]
     codes = [space.code for space in plan.namespaces]
-    rows = groups(view, lone, plan.at, names, codes, plan.max_identities).collect()
-    return [_group(row, plan, names, codes) for row in rows]
+
+    def counted(profiles: DataFrame) -> list[Row]:
+        return groups(profiles, lone, plan.at, names, codes, plan.max_identities).collect()
+
+    rows = counted(sampled(view, plan.sample / plan.profiles)) if plan.sample and plan.profiles else []
+    # Of a few profiles a sample may hold none.
+    return [_group(row, plan, names, codes) for row in rows or counted(view)]
 
 
 def _keys(spark: SparkSession, sources: Sequence[SampledDataset]) -> DataFrame:

@@ -24,6 +24,8 @@ AGE_DAYS = (7, 14, 30, 60, 90, 120, 365)
 # Key of an overlap row: of profiles none of whose fragments takes part, or that have no namespace.
 NONE = "(none)"
 ALL = "(all)"
+# Of the guide's standard namespaces.
+_NAMESPACE_IDS = {"ecid": "4", "email": "6", "phone": "7", "aaid": "10"}
 
 
 class _Model(BaseModel):
@@ -64,6 +66,7 @@ class SampledDataset(FragmentSource):
     events_version: int | None = Field(default=None, description="Of a dataset of events: version of its table")
     fragments_version: int | None = None
     size_bytes: int | None = Field(default=None, description="Bytes of its files in the Profile store")
+    created_by: str = Field(default="", description="Who declared it first")
 
 
 class PreviewPlan(_Model):
@@ -163,6 +166,7 @@ class DatasetRow(ReportRow):
     value: str = Field(description="Id of the dataset")
     name: str = Field(description="Name of the dataset")
     description: str = Field(default="", description="What the dataset is")
+    created_user: str = Field(default="", description="Who declared the dataset first")
     sample_count: int = Field(description="Profiles of the sample that have a fragment of the dataset")
     sample_percentage: float = Field(description="sample_count / num_rows_to_read, as a fraction of 6 decimals")
     profiles: int = Field(alias="fullIDsCount", description="Profiles that have a fragment of the dataset")
@@ -179,6 +183,10 @@ class NamespaceRow(ReportRow):
     )
 
     code: str = Field(description="Code of the namespace")
+    value: str = Field(
+        default="", description="Id of the namespace: the guide's number of a standard namespace, else its code"
+    )
+    name: str = Field(default="", description="Name of the namespace for people")
     sample_count: int = Field(description="Profiles of the sample that have an identity of the namespace")
     sample_percentage: float = Field(description="sample_count / num_rows_to_read, as a fraction of 6 decimals")
     profiles: int = Field(alias="fullIDsCount", description="Profiles that have an identity of the namespace")
@@ -186,6 +194,11 @@ class NamespaceRow(ReportRow):
     fragments: int = Field(
         alias="fullIDsFragmentCount", description="Fragments that carry at least one identity of the namespace"
     )
+
+
+def namespace_id(code: str) -> str:
+    """Return what the guide's reports call the id of a namespace: for its standard ones a number, else the code."""
+    return _NAMESPACE_IDS.get(code.lower(), code)
 
 
 _REMAIN = "Events that an expiry of {} days would leave: younger than that at the report's instant; 0 for records"

@@ -28,8 +28,8 @@ from jobs.settings import PreviewSettings, Settings
 
 logger = logging.getLogger(__name__)
 
-_ALL_BELOW = 1_000_000
-_MILLION_BELOW = 20_000_000
+# Above so many times the size of a sample it is one part in so many: 5 percent.
+_PARTS = 20
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def moved_percent(before: int, now: int) -> float:
 
 def sample_size(profiles: int, settings: PreviewSettings) -> int | None:
     """Say how many profiles are counted; None when all are, which is the default."""
-    if not settings.sampling or profiles <= _ALL_BELOW:
+    if not settings.sampling or profiles <= settings.sample_profiles:
         return None
-    return _ALL_BELOW if profiles <= _MILLION_BELOW else profiles // 20
+    return max(settings.sample_profiles, profiles // _PARTS)
 
 
 def default_policy(catalog: Catalog) -> MergePolicy | None:
@@ -178,6 +178,7 @@ def _datasets(catalog: Catalog, settings: Settings, cut: Cut) -> tuple[SampledDa
                 fragments_version=fragments.version if fragments else None,
                 events_version=events.version if events else None,
                 size_bytes=_size(Store(settings.store_root, catalog.sandbox), fragments, events),
+                created_by=next((event.who for event in catalog.history("dataset", record.id)), ""),
             )
         )
     return tuple(sorted(found, key=lambda source: source.dataset.id))

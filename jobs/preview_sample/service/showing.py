@@ -79,7 +79,10 @@ def document(catalog: Catalog, name: str, result: PreviewResult) -> dict[str, An
         return _status(result, running)
     rows = [row.model_dump(mode="json", by_alias=True) for row in result.rows_of(report)]
     data: Any = [row | {"reportTimestamp": _text(result.at)} for row in rows]
-    if report in (DatasetOverlapRow, NamespaceOverlapRow):
+    if report is DatasetRow:
+        # There are batches only; the guide has it.
+        data = [row | {"streamingIngestionEnabled": False} for row in data]
+    elif report in (DatasetOverlapRow, NamespaceOverlapRow):
         data = {row["key"]: row["profiles"] for row in rows}
     elif report is UnstitchedRow:
         data = _unstitched(result)

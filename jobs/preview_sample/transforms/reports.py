@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any
 
 from jobs.catalog.definitions import DatasetKind, NamespaceType
@@ -24,39 +22,13 @@ from jobs.preview_sample.models import (
     PreviewResult,
     StatusRow,
     UnstitchedRow,
+    namespace_id,
 )
+from jobs.preview_sample.transforms.sampling import DECIMALS, Group, Sample, of_the_whole
 
 _PSEUDONYMOUS = (NamespaceType.COOKIE, NamespaceType.DEVICE)
-_DECIMALS = 6
 # Rules of ingestion by which a row's identity cannot be linked.
 _UNLINKED = ("bad_identity", "unknown_namespace")
-
-
-@dataclass(frozen=True)
-class Group:
-    """Profiles that are alike in everything that a report asks; see `groups.groups`.
-
-    Args:
-        datasets: with a fragment that takes part, sorted.
-        namespaces: of their identities, sorted.
-        profiles: how many they are.
-        events: of all of them.
-        too_large: of them, with too many identities.
-        idle: how many of IDLE_DAYS passed without a new event; None unless they are of exactly one fragment.
-        lone: namespace of the primary identity of that fragment.
-        fragments: by dataset.
-        carrying: fragments that carry an identity of a namespace, by code.
-    """
-
-    datasets: tuple[str, ...]
-    namespaces: tuple[str, ...]
-    profiles: int
-    events: int = 0
-    too_large: int = 0
-    idle: int | None = None
-    lone: str | None = None
-    fragments: Mapping[str, int] = field(default_factory=dict)
-    carrying: Mapping[str, int] = field(default_factory=dict)
 
 
 def reports(plan: PreviewPlan, found: Sequence[Group], ages: Mapping[str, Mapping[int, int]]) -> PreviewResult:
@@ -68,13 +40,14 @@ def reports(plan: PreviewPlan, found: Sequence[Group], ages: Mapping[str, Mappin
         ages: of each dataset of events, events that are younger than each of AGE_DAYS; under 0 all of them.
     """
     counted = sum(group.profiles for group in found)
-    scale = _Scale(counted, counted if plan.sample is None else plan.profiles)
-    stats = _dataset_stats(plan, found, ages, scale)
-    datasets, namespaces = _by_dataset(plan, found, scale), _by_namespace(plan, found, scale)
+    sample = Sample(counted, plan.profiles if plan.sample is not None and counted else counted)
+    whole = of_the_whole(found, sample.total)
+    stats = _dataset_stats(plan, whole, ages)
+    datasets, namespaces = _by_dataset(plan, found, whole, sample), _by_namespace(plan, found, whole, sample)
     total = StatusRow(
-        **_totals(found, stats, scale),
-        **_kinds(plan, found, scale),
-        over_identities=scale.up(sum(group.too_large for group in found)),
+        **_totals(whole, stats, sample),
+        **_kinds(plan, whole),
+        over_identities=sum(group.too_large for group in whole),
         oversized_rows=plan.refused.get("row_too_large", 0),
         rows_without_identity=plan.refused.get("missing_identity", 0),
         refused_links=sum(plan.refused.get(rule, 0) for rule in _UNLINKED),
@@ -93,97 +66,81 @@ def reports(plan: PreviewPlan, found: Sequence[Group], ages: Mapping[str, Mappin
         namespace=namespaces,
         dataset_stats=stats,
         dataset_overlap=tuple(
-            DatasetOverlapRow(key=key, profiles=scale.up(count))
-            for key, count in _overlap((group.datasets, group.profiles) for group in found)
+            DatasetOverlapRow(key=key, profiles=count)
+            for key, count in _overlap((group.datasets, group.profiles) for group in whole)
         ),
         namespace_overlap=tuple(
-            NamespaceOverlapRow(key=key, profiles=scale.up(count))
-            for key, count in _overlap((group.namespaces, group.profiles) for group in found)
+            NamespaceOverlapRow(key=key, profiles=count)
+            for key, count in _overlap((group.namespaces, group.profiles) for group in whole)
         ),
-        unstitched_profiles=_unstitched(found, scale),
-        cut_list=_cut_list(plan, found, stats, scale),
+        unstitched_profiles=_unstitched(whole),
+        cut_list=_cut_list(plan, whole, stats, sample),
         changes=changes(plan, counts_of(total.total_rows, datasets, namespaces)),
     )
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """From what was counted to what there is: the same, unless only a sample was counted."""
-
-    counted: int
-    total: int
-
-    @property
-    def ratio(self) -> float:
-        return self.counted / self.total if self.total else 1.0
-
-    def up(self, count: int) -> int:
-        return round(count / self.ratio) if self.counted else 0
-
-    def share(self, count: int) -> float:
-        return round(count / self.counted, _DECIMALS) if self.counted else 0.0
-
-    @property
-    def standard_error(self) -> float:
-        """Of a share of one half, with the correction for a finite population."""
-        if self.ratio == 1.0 or self.counted < 2:
-            return 0.0
-        return round(sqrt(0.25 / self.counted * (1 - self.ratio)), _DECIMALS)
-
-
-def _totals(found: Sequence[Group], stats: Sequence[DatasetStatsRow], scale: _Scale) -> dict[str, Any]:
+def _totals(whole: Sequence[Group], stats: Sequence[DatasetStatsRow], sample: Sample) -> dict[str, Any]:
     return {
-        "total_rows": scale.total,
-        "num_rows_to_read": scale.counted,
-        "sampling_ratio": round(scale.ratio, _DECIMALS),
-        "standard_error": scale.standard_error,
-        "total_fragment_count": scale.up(sum(sum(group.fragments.values()) for group in found)),
+        "total_rows": sample.total,
+        "num_rows_to_read": sample.counted,
+        "sampling_ratio": round(sample.ratio, DECIMALS),
+        "standard_error": sample.standard_error,
+        "total_fragment_count": sum(sum(group.fragments.values()) for group in whole),
         "doc_count": sum(row.records for row in stats),
-        "total_events": scale.up(sum(group.events for group in found)),
+        "total_events": sum(group.events for group in whole),
     }
 
 
-def _kinds(plan: PreviewPlan, found: Sequence[Group], scale: _Scale) -> dict[str, int]:
+def _kinds(plan: PreviewPlan, whole: Sequence[Group]) -> dict[str, int]:
     pseudonymous = {space.code for space in plan.namespaces if space.type in _PSEUDONYMOUS}
-    kinds: Counter[str] = Counter()
-    for group in found:
+    kinds = {"known_profiles": 0, "pseudonymous_profiles": 0, "empty_profiles": 0}
+    for group in whole:
         if not group.datasets:
             kinds["empty_profiles"] += group.profiles
         elif pseudonymous.issuperset(group.namespaces):
             kinds["pseudonymous_profiles"] += group.profiles
         else:
             kinds["known_profiles"] += group.profiles
-    return {f"{kind}_profiles": scale.up(kinds[f"{kind}_profiles"]) for kind in ("known", "pseudonymous", "empty")}
+    return kinds
 
 
-def _by_dataset(plan: PreviewPlan, found: Sequence[Group], scale: _Scale) -> tuple[DatasetRow, ...]:
-    counts = _members((group.datasets, group.profiles) for group in found)
+def _by_dataset(
+    plan: PreviewPlan, found: Sequence[Group], whole: Sequence[Group], sample: Sample
+) -> tuple[DatasetRow, ...]:
+    sampled = _members((group.datasets, group.profiles) for group in found)
+    counts = _members((group.datasets, group.profiles) for group in whole)
     return tuple(
         DatasetRow(
             value=source.dataset.id,
             name=source.dataset.name,
             description=source.dataset.description,
-            sample_count=count,
-            sample_percentage=scale.share(count),
-            profiles=scale.up(count),
-            share=scale.share(count),
+            created_user=source.created_by,
+            sample_count=sampled[source.dataset.id],
+            sample_percentage=_share(sampled[source.dataset.id], sample.counted),
+            profiles=count,
+            share=_share(count, sample.total),
         )
         for source in plan.datasets
         if (count := counts[source.dataset.id])
     )
 
 
-def _by_namespace(plan: PreviewPlan, found: Sequence[Group], scale: _Scale) -> tuple[NamespaceRow, ...]:
-    counts = _members((group.namespaces, group.profiles) for group in found)
-    carrying = _summed(group.carrying for group in found)
+def _by_namespace(
+    plan: PreviewPlan, found: Sequence[Group], whole: Sequence[Group], sample: Sample
+) -> tuple[NamespaceRow, ...]:
+    sampled = _members((group.namespaces, group.profiles) for group in found)
+    counts = _members((group.namespaces, group.profiles) for group in whole)
+    carrying = _summed(group.carrying for group in whole)
     return tuple(
         NamespaceRow(
             code=space.code,
-            sample_count=count,
-            sample_percentage=scale.share(count),
-            profiles=scale.up(count),
-            share=scale.share(count),
-            fragments=scale.up(carrying[space.code]),
+            value=namespace_id(space.code),
+            name=space.name,
+            sample_count=sampled[space.code],
+            sample_percentage=_share(sampled[space.code], sample.counted),
+            profiles=count,
+            share=_share(count, sample.total),
+            fragments=carrying[space.code],
         )
         for space in sorted(plan.namespaces, key=lambda space: space.code)
         if (count := counts[space.code])
@@ -191,20 +148,19 @@ def _by_namespace(plan: PreviewPlan, found: Sequence[Group], scale: _Scale) -> t
 
 
 def _dataset_stats(
-    plan: PreviewPlan, found: Sequence[Group], ages: Mapping[str, Mapping[int, int]], scale: _Scale
+    plan: PreviewPlan, whole: Sequence[Group], ages: Mapping[str, Mapping[int, int]]
 ) -> tuple[DatasetStatsRow, ...]:
-    profiles = _members((group.datasets, group.profiles) for group in found)
-    fragments = _summed(group.fragments for group in found)
+    profiles = _members((group.datasets, group.profiles) for group in whole)
+    fragments = _summed(group.fragments for group in whole)
     is_events = {source.dataset.id: source.dataset.kind is DatasetKind.EVENTS for source in plan.datasets}
     records = {
-        name: ages.get(name, {}).get(0, 0) if of_events else scale.up(fragments[name])
-        for name, of_events in is_events.items()
+        name: ages.get(name, {}).get(0, 0) if of_events else fragments[name] for name, of_events in is_events.items()
     }
     totals = {kind: sum(count for name, count in records.items() if is_events[name] is kind) for kind in (True, False)}
 
     def percent(name: str, kind: bool) -> float:
         is_of_kind = is_events[name] is kind and totals[kind] > 0
-        return round(100 * records[name] / totals[kind], _DECIMALS) if is_of_kind else 0.0
+        return round(100 * records[name] / totals[kind], DECIMALS) if is_of_kind else 0.0
 
     return tuple(
         DatasetStatsRow(
@@ -212,8 +168,8 @@ def _dataset_stats(
             dataset_type="ExperienceEvents" if of_events else "Profiles",
             **{f"days_{days}": ages.get(name, {}).get(days, 0) for days in AGE_DAYS},
             records=records[name],
-            profile_fragments=scale.up(fragments[name]),
-            total_profiles=scale.up(profiles[name]),
+            profile_fragments=fragments[name],
+            total_profiles=profiles[name],
             percent_events=percent(name, True),
             percent_profiles=percent(name, False),
         )
@@ -222,12 +178,12 @@ def _dataset_stats(
     )
 
 
-def _unstitched(found: Sequence[Group], scale: _Scale) -> tuple[UnstitchedRow, ...]:
+def _unstitched(whole: Sequence[Group]) -> tuple[UnstitchedRow, ...]:
     rows = []
     for number, days in enumerate(IDLE_DAYS, start=1):
         profiles: Counter[str] = Counter()
         events: Counter[str] = Counter()
-        for group in found:
+        for group in whole:
             if group.idle is not None and group.idle >= number:
                 for namespace in (ALL, group.lone or NONE):
                     profiles[namespace] += group.profiles
@@ -236,8 +192,8 @@ def _unstitched(found: Sequence[Group], scale: _Scale) -> tuple[UnstitchedRow, .
             UnstitchedRow(
                 days=days,
                 namespace=namespace,
-                count_of_profiles=scale.up(profiles[namespace]),
-                events_associated=scale.up(events[namespace]),
+                count_of_profiles=profiles[namespace],
+                events_associated=events[namespace],
             )
             for namespace in (ALL, *sorted(set(profiles) - {ALL}))
         ]
@@ -245,10 +201,10 @@ def _unstitched(found: Sequence[Group], scale: _Scale) -> tuple[UnstitchedRow, .
 
 
 def _cut_list(
-    plan: PreviewPlan, found: Sequence[Group], stats: Sequence[DatasetStatsRow], scale: _Scale
+    plan: PreviewPlan, whole: Sequence[Group], stats: Sequence[DatasetStatsRow], sample: Sample
 ) -> tuple[CutListRow, ...]:
     alone = Counter[str]()
-    for group in found:
+    for group in whole:
         if len(group.datasets) == 1:
             alone[group.datasets[0]] += group.profiles
     sizes = {source.dataset.id: source.size_bytes for source in plan.datasets}
@@ -258,8 +214,8 @@ def _cut_list(
         CutListRow(
             rank=rank,
             dataset_id=name,
-            profiles_gone=scale.up(alone[name]),
-            share=scale.share(alone[name]),
+            profiles_gone=alone[name],
+            share=_share(alone[name], sample.total),
             bytes_freed=sizes[name],
         )
         for rank, name in enumerate(ranked, start=1)
@@ -303,6 +259,10 @@ def changes(plan: PreviewPlan, now: Mapping[tuple[str, str], int]) -> tuple[Chan
             )
         )
     return tuple(rows)
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, DECIMALS) if whole else 0.0
 
 
 def _overlap(sets: Iterable[tuple[tuple[str, ...], int]]) -> list[tuple[str, int]]:

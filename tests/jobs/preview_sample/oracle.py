@@ -11,7 +11,8 @@ from jobs.catalog.records import Attempt
 from jobs.ingest.models import BatchOrder
 from jobs.lake.commits import CommitInfo
 from jobs.preview_sample.models import ALL, IDLE_DAYS, NONE, Baseline, PreviewPlan, PreviewResult, SampledDataset
-from jobs.preview_sample.transforms.reports import Group, reports
+from jobs.preview_sample.transforms.reports import reports
+from jobs.preview_sample.transforms.sampling import Group
 from tests.builders import NAMESPACES, at, crm, loyalty, web
 
 Profile = dict[str, Any]

@@ -1,6 +1,7 @@
 """The acceptance cases of the preview over fixture F, reported as of 2024-01-04."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import duckdb
@@ -55,13 +56,16 @@ def test_5_10_2_a_profile_counts_in_each_of_its_datasets(company: Workshop, repo
     rows = {row["value"]: row for row in data(company, reports, "dataset")}
     found = {name: (row["fullIDsCount"], row["fullIDsPercentage"], row["sampleCount"]) for name, row in rows.items()}
     assert found == {"crm": (2, 0.4, 2), "loyalty": (2, 0.4, 2), "web": (3, 0.6, 3)}
-    assert rows["crm"]["name"] == "CRM"
+    assert (rows["crm"]["name"], rows["crm"]["createdUser"]) == ("CRM", "test")
+    assert {row["streamingIngestionEnabled"] for row in rows.values()} == {False}
+    assert {row["reportTimestamp"] for row in rows.values()} == {"2024-01-04T00:00:00Z"}
 
 
 def test_5_10_3_and_11_a_profile_counts_once_in_a_namespace(company: Workshop, reports: PreviewResult) -> None:
     rows = data(company, reports, "namespace")
     found = {row["code"]: (row["fullIDsCount"], row["fullIDsFragmentCount"]) for row in rows}
     assert found == {"CRMID": (2, 3), "Email": (3, 4), "ECID": (3, 3)}
+    assert {row["code"]: row["value"] for row in rows} == {"CRMID": "CRMID", "Email": "6", "ECID": "4"}
 
 
 def test_5_10_4_and_5_overlaps_name_exact_sets(company: Workshop, reports: PreviewResult) -> None:
@@ -131,12 +135,27 @@ def test_reports_are_tables_that_any_reader_opens_and_every_column_says_what_it_
         assert all(comments.values())
         rows = [row for row in table.to_pyarrow_table().to_pylist() if row["report_id"] == reports.report_id]
         assert len(rows) == len(reports.rows_of(report))
+        assert {(row["sampling_ratio"], row["standard_error"]) for row in rows} == {(1.0, 0.0)}
     path = company.store.path("reports", "dataset_overlap")
     overlap = DeltaTable(path).to_pyarrow_dataset()
     query = f"select sum(profiles) from overlap where report_id = '{reports.report_id}'"
     assert duckdb.sql(query).fetchall() == [(5,)]
     assert pl.read_delta(path).filter(pl.col("report_id") == reports.report_id)["profiles"].sum() == 5
     assert overlap.schema.field("report_at").type.tz == "UTC"
+
+
+def test_a_sampled_preview_says_so_beside_every_row(company: Workshop, reports: PreviewResult) -> None:
+    """Of five profiles two are wanted; their ids decide which are taken."""
+    bounds = company.settings.preview.model_copy(update={"sampling": True, "sample_profiles": 2})
+    sampling = replace(company, settings=company.settings.model_copy(update={"preview": bounds}))
+    result = preview(sampling, at(3, 12))
+    counted = result.status.num_rows_to_read
+    assert (0 < counted < 5, result.status.total_rows, result.status.sampling_ratio) == (True, 5, counted / 5)
+    assert sum(row.profiles for row in result.dataset_overlap) == 5
+    for report in REPORTS:
+        rows = DeltaTable(company.store.path("reports", report.table)).to_pyarrow_table().to_pylist()
+        told = {(row["sampling_ratio"], row["standard_error"]) for row in rows if row["report_id"] == result.report_id}
+        assert told == {(counted / 5, result.status.standard_error)}, report.table
 
 
 def reports_in(company: Workshop) -> set[str]:
@@ -160,7 +179,7 @@ def test_5_10_8_reports_are_found_by_their_day(company: Workshop, reports: Previ
 
 
 def test_what_changed_since_the_report_before_and_since_a_week_ago(company: Workshop, reports: PreviewResult) -> None:
-    """Also cases 12 and 14, since it changes the company: a new customer, then another default policy."""
+    """Also cases 12 and 14, since it changes the company: a new customer, another default policy, a dataset emptied."""
     company.ingest("crm", customer("c3"), at=at(10), batch_id="b4")
     assert not due(company.catalog, company.settings, at(4, 13)).is_due
     refresh(company)
@@ -185,3 +204,19 @@ def test_what_changed_since_the_report_before_and_since_a_week_ago(company: Work
     by_identity = preview(company, at(12))
     assert by_identity.status.total_rows == 8
     assert not [row.key for row in by_identity.dataset_overlap if "," in row.key]
+    _expiring_a_dataset_takes_the_profiles_of_its_own_row_and_no_more(company, week)
+
+
+def _expiring_a_dataset_takes_the_profiles_of_its_own_row_and_no_more(company: Workshop, before: PreviewResult) -> None:
+    """Case 14; and the dataset is gone between two reports."""
+    company.catalog.change_merge_policy("default", lambda policy: policy.body.model_copy(update={"default": True}))
+    generation = company.catalog.dataset("web").generation
+    company.catalog.switch_generation("web", generation, generation + 1)
+    refresh(company)
+    after = preview(company, at(13))
+    [alone] = [row.profiles for row in before.dataset_overlap if row.key == "web"]
+    assert (alone, after.status.total_rows) == (2, before.status.total_rows - alone)
+    assert "web" not in {row.value for row in after.dataset}
+    assert "web" not in {row.dataset_id for row in after.cut_list}
+    [gone] = [row for row in after.changes if row.id == "web"]
+    assert (gone.profiles, gone.previous) == (0, 3)

@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 
 from jobs.preview_sample.models import IDLE_DAYS, PreviewResult
 from jobs.preview_sample.transforms.groups import FRAGMENTS_OF, FRAGMENTS_WITH, groups
-from jobs.preview_sample.transforms.reports import Group, reports
+from jobs.preview_sample.transforms.reports import reports
+from jobs.preview_sample.transforms.sampling import Group
 from tests.jobs.preview_sample.oracle import (
     AT,
     CODES,
@@ -106,6 +107,27 @@ def test_law_4_and_every_report_says_what_one_counts_by_hand(profiles: list[Prof
         assert stats.total_profiles <= stats.profile_fragments
     shares = [row.share for row in result.dataset] + [row.share for row in result.namespace]
     assert all(share == round(share, 6) and 0 < share <= 1 for share in shares)
+
+
+@settings(max_examples=60, deadline=None)
+@given(profiles=profiles_drawn.filter(bool), more=st.integers(0, 10_000))
+def test_law_4_holds_for_what_is_estimated_from_a_sample(profiles: list[Profile], more: int) -> None:
+    total = len(profiles) + more
+    result = reports(plan(sample=len(profiles), profiles=total), grouped(profiles), ages(profiles))
+    law_4_holds(result)
+    status = result.status
+    assert (status.total_rows, status.num_rows_to_read) == (total, len(profiles))
+    assert status.total_rows == status.known_profiles + status.pseudonymous_profiles + status.empty_profiles
+    assert all(stats.total_profiles <= stats.profile_fragments for stats in result.dataset_stats)
+    drawn = [profile for profile in profiles if "crm" in profile["_datasets"]]
+    for row in result.dataset:
+        if row.value == "crm":
+            assert (row.sample_count, row.sample_percentage) == (
+                len(drawn),
+                round(len(drawn) / len(profiles), 6),
+            )
+    backwards = reports(plan(sample=len(profiles), profiles=total), grouped(profiles)[::-1], ages(profiles))
+    assert (backwards.dataset_overlap, backwards.dataset) == (result.dataset_overlap, result.dataset)
 
 
 @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -15,7 +15,8 @@ from jobs.ingest.models import BatchOrder
 from jobs.preview_sample.models import PreviewParams, SampledDataset
 from jobs.preview_sample.service import accept, close, due, showing, summary
 from jobs.preview_sample.service.planning import has_moved, sample_size
-from jobs.preview_sample.transforms.reports import Group, reports
+from jobs.preview_sample.transforms.reports import reports
+from jobs.preview_sample.transforms.sampling import Group
 from jobs.settings import Settings
 from tests.builders import at, crm, definitions
 from tests.jobs.preview_sample.oracle import AT, ATTEMPT, baseline, done, plan
@@ -46,13 +47,22 @@ def test_5_10_10_the_guides_sizes_hold_when_sampling_is_on(settings: Settings, p
     assert sample_size(profiles, settings.preview) is None, "exact unless sampling is asked for"
 
 
+@pytest.mark.parametrize(("profiles", "size"), [(10, None), (11, 10), (200, 10), (400, 20)])
+def test_a_sample_of_another_size_is_taken_by_the_same_rule(
+    settings: Settings, profiles: int, size: int | None
+) -> None:
+    small = settings.preview.model_copy(update={"sampling": True, "sample_profiles": 10})
+    assert sample_size(profiles, small) == size
+
+
 def test_a_sampled_report_says_its_ratio_and_error_and_estimates_the_whole(catalog: Catalog) -> None:
     found = [Group(("crm",), ("CRMID",), 60, fragments={"crm": 60}), Group(("web",), ("ECID",), 40)]
     result = reports(plan(sample=100, profiles=1000), found, {})
     assert (result.status.total_rows, result.status.num_rows_to_read, result.status.sampling_ratio) == (1000, 100, 0.1)
     assert [(row.sample_count, row.profiles, row.share) for row in result.dataset] == [(60, 600, 0.6), (40, 400, 0.4)]
-    told = showing.document(catalog, "dataset", result)
-    assert (told["samplingRatio"], told["standardError"]) == (0.1, 0.047434)
+    for name in showing.NAMES:
+        told = showing.document(catalog, name, result)
+        assert (told["samplingRatio"], told["standardError"]) == (0.1, 0.047434), name
     assert "samplingRatio" not in showing.document(catalog, "dataset", done(catalog, at(1)))
 
 
