@@ -45,6 +45,10 @@ class Fault(StrEnum):
     PROFILES = "profiles"
     # Delta: a preview
     REPORT = "report"
+    # Delta: an export
+    EXPORT = "export"
+    EXPORT_IDENTITIES = "export_identities"
+    UNDO_EXPORT = "undo_export"
     # Delta: upkeep
     FOLD = "fold"
     COMPACT_EVENTS = "compact_events"
@@ -77,6 +81,11 @@ class Fault(StrEnum):
     BEGIN_PREVIEW = "begin_preview"
     FINISH_PREVIEW = "finish_preview"
     FAIL_PREVIEW = "fail_preview"
+    CREATE_EXPORT = "create_export"
+    BEGIN_EXPORT = "begin_export"
+    FINISH_EXPORT = "finish_export"
+    FAIL_EXPORT = "fail_export"
+    CANCEL_EXPORT = "cancel_export"
     # Landing folders: renames
     TAKE_MARKER = "take_marker"
     TAKE_FILE = "take_file"

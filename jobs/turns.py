@@ -30,6 +30,8 @@ from jobs.settings import Settings
 logger = logging.getLogger(__name__)
 
 Record = TypeVar("Record", bound=JobRecord)
+# Why a job failed whose attempt said nothing.
+LEFT = "cancelled, or killed, before it was done"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,41 @@ def take_turn(
         raise
 
 
+def take_over(
+    settings: Settings, records: Records[Record], record_id: str, run: str, progress: LogProgress | None = None
+) -> Turn[Record]:
+    """Take a job that is at work over from whoever runs it, after its Spark work is ended, to close it another way.
+
+    Args:
+        settings: of this installation.
+        records: of its kind, in the sandbox.
+        record_id: the job.
+        run: who asks.
+        progress: shows how far it is; to the log by default.
+
+    Returns:
+        a turn on the engine of the former attempt; its record is done when that attempt came to its end meanwhile.
+
+    Raises:
+        StoreError: the engine is away; nothing is changed.
+    """
+    progress = progress or LogProgress()
+    engine = Engine.parse(records.find(record_id).engine or settings.engine.spark)
+    attempt = new_attempt(settings, engine, run)
+    record = _begin(settings, records, record_id, attempt, progress, 0)
+    return Turn(settings, engine, records, record, attempt, progress)
+
+
+def is_left(record: JobRecord, run: str) -> bool:
+    """Tell whether a job is at work by the run that a closing task belongs to: its own attempts are over then.
+
+    Args:
+        record: the job.
+        run: <dag>/<run>/<task>/<try> of the closing task.
+    """
+    return record.status == record.at_work and record.run.split("/")[:2] == run.split("/")[:2]
+
+
 def close_left(settings: Settings, records: Records[Record], record_id: str, run: str) -> Record:
     """Close a job that its run leaves behind; one that another run works at is left to it.
 
@@ -137,11 +174,10 @@ def close_left(settings: Settings, records: Records[Record], record_id: str, run
         run: <dag>/<run>/<task>/<try> of the closing task.
     """
     record = records.find(record_id)
-    same_run = record.run.split("/")[:2] == run.split("/")[:2]
-    if record.status == record.at_work and same_run and record.attempt:
+    if is_left(record, run) and record.attempt:
         try:
             _end_work_of(settings, record)
-            reason = record.reason or "cancelled, or killed, before it was done"
+            reason = record.reason or LEFT
             records.fail(record_id, record.attempt, reason, True, run)
         except TesseraError as refused:
             logger.warning("%s %s is left %s, unseen by readers: %s", record.noun, record_id, record.status, refused)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from jobs.catalog import applying, attempts, batches, registry
 from jobs.catalog.definitions import Definitions, Namespace
+from jobs.catalog.export_methods import ExportCatalog
 from jobs.catalog.maintenance_methods import MaintenanceCatalog
 from jobs.catalog.policy_methods import PolicyCatalog
 from jobs.catalog.preview_methods import PreviewCatalog
@@ -35,7 +36,7 @@ from jobs.errors import InvalidRequest
 from jobs.faults import Fault
 
 
-class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog):
+class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog, ExportCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
 
     def apply(

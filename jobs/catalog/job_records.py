@@ -1,4 +1,4 @@
-"""The records of jobs of which one of a kind runs in a sandbox at a time.
+"""The records of jobs of which one of a kind runs in a place at a time.
 
 ```
 NEW ──begin──► at work ──finish──► done
@@ -7,9 +7,10 @@ NEW ──begin──► at work ──finish──► done
                FAILED
 ```
 
-Each kind has its own words for *at work* and *done*. A job holds its place by a lease, like an attempt at a batch:
-whoever stops renewing it can be taken over, after its Spark work is ended. Every function of a ledger runs in the
-caller's transaction.
+Each kind has its own words for *at work* and *done*, and some can be cancelled: from NEW, or by the attempt that holds
+it. The place is the sandbox, or what a column of the kind names in it. A job holds its place by a lease, like an
+attempt at a batch: whoever stops renewing it can be taken over, after its Spark work is ended. Every function of a
+ledger runs in the caller's transaction.
 """
 
 import secrets
@@ -38,6 +39,7 @@ class JobRecord(BaseModel):
     noun: ClassVar[str]
     at_work: ClassVar[StrEnum]
     done: ClassVar[StrEnum]
+    cancelled: ClassVar[StrEnum | None] = None
 
     id: str
     sandbox: str
@@ -53,15 +55,20 @@ class JobRecord(BaseModel):
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
+    @property
+    def place(self) -> str:
+        """Where no other job of the kind runs beside it, in words."""
+        return f"sandbox {self.sandbox!r}"
+
 
 class JobBusy(Busy):
-    """Another job of the kind is at work in the sandbox; wait until its lease is free or has expired."""
+    """Another job of the kind is at work in the same place; wait until its lease is free or has expired."""
 
     def __init__(self, holder: JobRecord) -> None:
         self.holder = holder
         until = holder.expires_at and holder.expires_at.isoformat(timespec="seconds")
         super().__init__(
-            f"{holder.noun} {holder.id!r} of sandbox {holder.sandbox!r} is running ({holder.run or 'unnamed run'}, "
+            f"{holder.noun} {holder.id!r} of {holder.place} is running ({holder.run or 'unnamed run'}, "
             f"lease until {until}); one runs at a time, so wait for it or cancel it"
         )
 
@@ -85,20 +92,36 @@ class Ledger(Generic[Row, Record]):
         row: their table.
         record: what is read of it.
         on_begin: what else an attempt that begins changes in the row, before its status.
+        place: column that names the place in which one runs at a time; empty: the sandbox as a whole.
     """
 
     def __init__(
-        self, row: type[Row], record: type[Record], on_begin: Callable[[Scope, Row], None] = lambda scope, row: None
+        self,
+        row: type[Row],
+        record: type[Record],
+        on_begin: Callable[[Scope, Row], None] = lambda scope, row: None,
+        place: str = "",
     ) -> None:
         self._row = row
         self._record = record
         self._on_begin = on_begin
+        self._place = place
 
-    def create(self, scope: Scope, request: dict[str, Any], run: str, **more: Any) -> Record:
-        """Record a job that is asked for; `more` are columns of its own kind."""
+    def create(
+        self, scope: Scope, request: dict[str, Any], run: str, record_id: str | None = None, **more: Any
+    ) -> Record:
+        """Record a job that is asked for.
+
+        Args:
+            scope: the transaction.
+            request: what is asked for.
+            run: who asks.
+            record_id: None gives it one, like 20261122T081500-1f00c0de.
+            more: columns of its own kind.
+        """
         row = self._row(
             sandbox=scope.sandbox,
-            id=f"{scope.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            id=record_id or f"{scope.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
             status=_NEW,
             request=request,
             run=run,
@@ -126,12 +149,14 @@ class Ledger(Generic[Row, Record]):
             NotFound: no such job.
             JobBusy: another one is running.
             StaleJob: a former attempt, at this one or at one whose lease expired, is not the one in `takes_over`.
-            Conflict: another process began at the same moment.
+            Conflict: it was cancelled, or another process began at the same moment.
         """
         row = self._locked(scope, record_id)
         if row.status == self._record.done:
             return self.read(row)
-        holder = self._holder(scope)
+        if row.status == self._record.cancelled:
+            raise Conflict(f"{self._record.noun} {record_id!r} was cancelled; ask for it anew")
+        holder = self._holder(scope, row)
         if holder is not None:
             if holder.id != row.id and holder.expires_at is not None and holder.expires_at > scope.now:
                 raise JobBusy(self.read(holder))
@@ -216,6 +241,20 @@ class Ledger(Generic[Row, Record]):
             scope.record(self._record.noun, row.id, row.status, row.status, run, note)
         return self.read(row)
 
+    def cancel(self, scope: Scope, record_id: str, attempt: Attempt | None, run: str) -> Record:
+        """Cancel a job that has not begun, or the one that an attempt holds, after its Spark work is gone.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: without an attempt, it has begun or is over; with one, the attempt does not run it any more.
+        """
+        row = self._locked(scope, record_id) if attempt is None else self._held(scope, record_id, attempt.id)
+        if attempt is None and row.status != _NEW:
+            over = "at work" if row.status == self._record.at_work else f"{row.status} already"
+            raise Conflict(f"{self._record.noun} {record_id!r} is {over}; only one that is not over can be cancelled")
+        self._move(scope, row, str(self._record.cancelled), run, "cancelled")
+        return self.read(row)
+
     def found(self, scope: Scope, record_id: str) -> Record:
         """Return a job; NotFound when there is none."""
         return self.read(self._locked(scope, record_id))
@@ -237,9 +276,11 @@ class Ledger(Generic[Row, Record]):
             raise NotFound(f"no {self._record.noun} {shortened(record_id)} in sandbox {scope.sandbox!r}")
         return row
 
-    def _holder(self, scope: Scope) -> Row | None:
+    def _holder(self, scope: Scope, row: Row) -> Row | None:
         at_work = self._row.status == self._record.at_work
         wanted = select(self._row).where(self._row.sandbox == scope.sandbox, at_work)
+        if self._place:
+            wanted = wanted.where(getattr(self._row, self._place) == getattr(row, self._place))
         return scope.session.scalar(wanted.with_for_update().execution_options(populate_existing=True))
 
     def _held(self, scope: Scope, record_id: str, attempt_id: str) -> Row:

@@ -234,7 +234,7 @@ class MergePolicyVersionRow(Base):
 
 
 class JobRow(Base):
-    """What the record of every job has of which one of a kind runs in a sandbox at a time."""
+    """What the record of every job has of which one of a kind runs in a place at a time."""
 
     __abstract__ = True
 
@@ -253,11 +253,11 @@ class JobRow(Base):
     updated_at: Mapped[datetime]
 
 
-def _one_at_work(table: str, status: str) -> Index:
-    """Let at most one row of a sandbox be of that status."""
+def _one_at_work(table: str, status: str, *place: str) -> Index:
+    """Let at most one row of a sandbox, or of a place in it, be of that status."""
     is_at_work = text(f"status = '{status}'")
     name = f"uq_{table}_{status.lower()}"
-    return Index(name, "sandbox", unique=True, sqlite_where=is_at_work, postgresql_where=is_at_work)
+    return Index(name, "sandbox", *place, unique=True, sqlite_where=is_at_work, postgresql_where=is_at_work)
 
 
 class MaintenanceRow(JobRow):
@@ -319,6 +319,24 @@ class PreviewRow(JobRow):
     )
 
     at: Mapped[datetime]
+
+
+class ExportJobRow(JobRow):
+    """One export of profiles. At most one to a dataset is PROCESSING."""
+
+    __tablename__ = "export_jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(["sandbox", "dataset_id"], ["datasets.sandbox", "datasets.id"]),
+        UniqueConstraint("sandbox", "number"),
+        CheckConstraint("status IN ('NEW', 'PROCESSING', 'SUCCEEDED', 'FAILED', 'CANCELLED')", name="status"),
+        _one_at_work(__tablename__, "PROCESSING", "dataset_id"),
+        Index("ix_export_jobs_dataset", "sandbox", "dataset_id", "status", "number"),
+    )
+
+    number: Mapped[int] = mapped_column(BigInteger)
+    dataset_id: Mapped[str] = mapped_column(String(63))
+    cut: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[datetime | None]
 
 
 class EventRow(Base):

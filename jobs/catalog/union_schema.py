@@ -61,19 +61,7 @@ class UnionSchema(BaseModel):
             namespaces: codes as they are defined.
         """
         records = sorted((d for d in datasets if d.kind is DatasetKind.RECORD), key=lambda d: d.id)
-        found: dict[str, list[tuple[str, DatasetField]]] = {}
-        for dataset in records:
-            for field in dataset.fields:
-                found.setdefault(field.path, []).append((dataset.id, field))
-        leaves = [
-            UnionLeaf(
-                name=path,
-                type=declared[0][1].type,
-                comment=next((field.comment for _, field in declared if field.comment), ""),
-                datasets=tuple(dataset_id for dataset_id, _ in declared),
-            )
-            for path, declared in found.items()
-        ]
+        leaves = united(records)
         ids = tuple(dataset.id for dataset in records)
         mapped = UnionLeaf(name=IDENTITY_MAP, type=IDENTITY_MAP, comment="Identities as ingested", datasets=ids)
         instants = {d.id: path for d in records if (path := last_updated_path(d))} if custom_timestamps else {}
@@ -95,6 +83,30 @@ class UnionSchema(BaseModel):
     def names(self) -> list[str]:
         """Names of the leaves."""
         return [leaf.name for leaf in self.leaves]
+
+
+def united(datasets: Sequence[Dataset]) -> list[UnionLeaf]:
+    """Unite the fields of datasets of one kind, each path once, in the order of datasets and fields."""
+    found: dict[str, list[tuple[str, DatasetField]]] = {}
+    for dataset in datasets:
+        for field in dataset.fields:
+            found.setdefault(field.path, []).append((dataset.id, field))
+    return [
+        UnionLeaf(
+            name=path,
+            type=declared[0][1].type,
+            comment=next((field.comment for _, field in declared if field.comment), ""),
+            datasets=tuple(dataset_id for dataset_id, _ in declared),
+        )
+        for path, declared in found.items()
+    ]
+
+
+def chosen(names: Iterable[str], fields: Sequence[str]) -> list[str]:
+    """Return the names that paths ask for: the paths themselves and all below them; all when there are none."""
+    if not fields:
+        return list(names)
+    return [name for name in names if any(name == one or name.startswith(f"{one}.") for one in fields)]
 
 
 def last_updated_path(dataset: Dataset) -> Path | None:

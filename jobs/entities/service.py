@@ -12,6 +12,7 @@ from typing import Any
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Dataset, DatasetKind
 from jobs.catalog.refreshes import Cut, CutTable
+from jobs.catalog.union_schema import chosen
 from jobs.entities.models import (
     IDENTITIES,
     IDENTITY_MAP,
@@ -21,7 +22,7 @@ from jobs.entities.models import (
     Origin,
     PolicyRef,
 )
-from jobs.entities.transforms import Fragment, as_json, chosen, givers, identity_parts, nested
+from jobs.entities.transforms import Fragment, as_json, givers, identity_parts, nested
 from jobs.errors import InvalidRequest, NotFound, TooLarge, known_here, shortened
 from jobs.lake.keyed_table import AT, FROM, ORD, SEQ, Mode
 from jobs.lake.lookups import described, lookup_all

@@ -121,10 +121,3 @@ def identity_parts(identities: Iterable[str], ingested: Mapping[str, Any] | None
         mapped.setdefault(namespace, []).append({"id": value, **marked})
         listed.append({"id": value, "namespace": {"code": namespace}, **marked})
     return {IDENTITY_MAP: mapped, IDENTITIES: listed}
-
-
-def chosen(names: Iterable[str], fields: Sequence[str]) -> list[str]:
-    """Return the names that paths ask for: the paths themselves and all below them; all when there are none."""
-    if not fields:
-        return list(names)
-    return [name for name in names if any(name == one or name.startswith(f"{one}.") for one in fields)]

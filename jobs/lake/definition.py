@@ -17,10 +17,16 @@ from jobs.lake.tables import change, store_error
 _DIGEST = "tessera.definition"
 
 
-def ensure(spark: SparkSession, table: Table) -> None:
+def ensure(spark: SparkSession, table: Table, with_columns: bool = True) -> None:
     """Create a table, or add what its definition gained since: columns, comments, properties.
 
     Does not touch rows, and does not remove columns.
+
+    Args:
+        spark: the session.
+        table: its definition.
+        with_columns: otherwise the columns of a table that is there stay as they are: its next rows bring theirs
+            along (`jobs.lake.replacing`).
 
     Raises:
         Conflict: the table has other partitions, or lacks or differs in a column that the definition does not only add;
@@ -37,7 +43,7 @@ def ensure(spark: SparkSession, table: Table) -> None:
             _create_by_writing(spark, table)
             found = _properties(spark, table.path) or {}
         if found.get(_DIGEST) != _digest(table):
-            _alter(spark, table, found)
+            _alter(spark, table, found, with_columns)
     except PySparkException as refused:
         raise store_error(refused, table.name) from refused
 
@@ -87,11 +93,22 @@ def _wanted_properties(table: Table) -> dict[str, str]:
     return table.all_properties | {_DIGEST: _digest(table)}
 
 
-def _alter(spark: SparkSession, table: Table, found: dict[str, str]) -> None:
+def _alter(spark: SparkSession, table: Table, found: dict[str, str], with_columns: bool) -> None:
     target = table_at(table.path)
     detail = spark.sql(f"DESCRIBE DETAIL {target}").select("partitionColumns", "description").collect()[0]
+    if with_columns:
+        _alter_columns(spark, table, list(detail[0]))
+    if detail[1] != table.comment:
+        change(spark, f"COMMENT ON TABLE {target} IS {literal(table.comment)}", Fault.ALTER_TABLE)
+    wanted = _wanted_properties(table)
+    changed = {key: value for key, value in wanted.items() if found.get(key) != value and key != RETENTION_PROPERTY}
+    change(spark, f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})", Fault.ALTER_TABLE)
+
+
+def _alter_columns(spark: SparkSession, table: Table, partitions: list[str]) -> None:
+    target = table_at(table.path)
     fields = {field.name: field for field in spark.read.format("delta").load(table.path).schema.fields}
-    _refuse_breaking(table, list(detail[0]), {name: f.dataType.simpleString() for name, f in fields.items()})
+    _refuse_breaking(table, partitions, {name: f.dataType.simpleString() for name, f in fields.items()})
     if gained := [column for column in table.columns if column.name not in fields]:
         columns = ", ".join(map(_column_text, gained))
         change(spark, f"ALTER TABLE {target} ADD COLUMNS ({columns})", Fault.ALTER_TABLE)
@@ -99,11 +116,6 @@ def _alter(spark: SparkSession, table: Table, found: dict[str, str]) -> None:
         if column.name in fields and fields[column.name].metadata.get("comment", "") != column.comment:
             comment = f"ALTER COLUMN {quoted(column.name)} COMMENT {literal(column.comment)}"
             change(spark, f"ALTER TABLE {target} {comment}", Fault.ALTER_TABLE)
-    if detail[1] != table.comment:
-        change(spark, f"COMMENT ON TABLE {target} IS {literal(table.comment)}", Fault.ALTER_TABLE)
-    wanted = _wanted_properties(table)
-    changed = {key: value for key, value in wanted.items() if found.get(key) != value and key != RETENTION_PROPERTY}
-    change(spark, f"ALTER TABLE {target} SET TBLPROPERTIES ({_property_text(changed)})", Fault.ALTER_TABLE)
 
 
 def _refuse_breaking(table: Table, partitions: list[str], types: dict[str, str]) -> None:

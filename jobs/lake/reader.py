@@ -85,6 +85,17 @@ def find(store: Store, room: str, name: str) -> DeltaTable | None:
     return _open(f"{room}/{name}", store.path(room, name))
 
 
+def commits_after(path: str, version: int | None) -> list[CommitText]:
+    """List who made the versions of a table after one, the newest first; None: all. Of no table there are none.
+
+    Raises:
+        StoreError: something is there that cannot be read.
+    """
+    table = _open(path, path)
+    history = table.history() if table else []
+    return [_committed_by(one.get("userMetadata")) for one in history if version is None or one["version"] > version]
+
+
 def rows_by_batch(table: DeltaTable) -> dict[str, int]:
     """Count the rows of each batch's partition; reads the table's log alone."""
     actions = pa.table(table.get_add_actions(flatten=True))

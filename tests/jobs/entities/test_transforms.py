@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from jobs.entities.transforms import Fragment, as_json, chosen, givers, identity_parts, nested
+from jobs.entities.transforms import Fragment, as_json, givers, identity_parts, nested
 from jobs.merge_policies.models import IDENTITY_MAP, MergePolicy, UnionSchema
 from tests.jobs.merge_policies.oracle import Row, merged, profiles
 from tests.jobs.merge_policies.test_transforms import CASES

@@ -1,0 +1,61 @@
+"""Which export jobs there are, and which one's rows a dataset has. Every function runs in the caller's transaction."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from jobs.catalog.exports import ExportJob, ExportPage, ExportStatus
+from jobs.catalog.job_records import Ledger
+from jobs.catalog.schema import CutRow, ExportJobRow
+from jobs.catalog.scope import Scope
+
+
+def _pin_cut(scope: Scope, row: ExportJobRow) -> None:
+    """Let every attempt in a row read one cut; a job that failed for good and is run again reads the newest."""
+    if row.status != ExportStatus.PROCESSING:
+        row.cut = scope.session.scalar(select(func.max(CutRow.number)).where(CutRow.sandbox == scope.sandbox))
+    row.began_at = scope.now
+
+
+EXPORTS = Ledger(ExportJobRow, ExportJob, on_begin=_pin_cut, place="dataset_id")
+
+
+def create(scope: Scope, dataset_id: str, request: dict[str, Any], run: str) -> ExportJob:
+    """Record an export job that is asked for; NotFound when there is no such dataset."""
+    # Locked, so that on PostgreSQL two jobs to one dataset never take one number; others repeat.
+    scope.dataset(dataset_id, lock=True)
+    highest = select(func.max(ExportJobRow.number)).where(ExportJobRow.sandbox == scope.sandbox)
+    number = (scope.session.scalar(highest) or 0) + 1
+    return EXPORTS.create(scope, request, run, record_id=str(number), number=number, dataset_id=dataset_id)
+
+
+def page(scope: Scope, limit: int, before: int | None, status: ExportStatus | None) -> ExportPage:
+    """List jobs, the newest first: those with a number below `before`, of one status if one is given."""
+    wanted = select(ExportJobRow).where(ExportJobRow.sandbox == scope.sandbox)
+    if before is not None:
+        wanted = wanted.where(ExportJobRow.number < before)
+    if status is not None:
+        wanted = wanted.where(ExportJobRow.status == status)
+    rows = scope.session.scalars(wanted.order_by(ExportJobRow.number.desc()).limit(limit + 1)).all()
+    jobs = tuple(EXPORTS.read(row) for row in rows[:limit])
+    return ExportPage(jobs=jobs, following=jobs[-1] if len(rows) > limit and jobs else None)
+
+
+def newest(scope: Scope, dataset_id: str) -> ExportJob | None:
+    """Return the job whose rows a dataset has: the one that SUCCEEDED last; None when none did."""
+    succeeded = select(ExportJobRow).where(
+        ExportJobRow.sandbox == scope.sandbox,
+        ExportJobRow.dataset_id == dataset_id,
+        ExportJobRow.status == ExportStatus.SUCCEEDED,
+    )
+    # A job may end after one with a higher number.
+    row = scope.session.scalar(succeeded.order_by(ExportJobRow.updated_at.desc(), ExportJobRow.number.desc()).limit(1))
+    return None if row is None else EXPORTS.read(row)
+
+
+def at_work(scope: Scope) -> list[ExportJob]:
+    """List the jobs that are PROCESSING."""
+    wanted = select(ExportJobRow).where(
+        ExportJobRow.sandbox == scope.sandbox, ExportJobRow.status == ExportStatus.PROCESSING
+    )
+    return [EXPORTS.read(row) for row in scope.session.scalars(wanted.order_by(ExportJobRow.number))]

@@ -1,0 +1,1 @@
+"""Profiles as plain Delta tables that any analyst opens."""

@@ -1,0 +1,68 @@
+"""What may happen to an export job: asked for, run by one attempt at a time, cancelled, closed; and how it is shown.
+
+A dataset has the rows of its last job that SUCCEEDED. Each job replaces them in one commit; whoever ends a job in
+another way (`ending`) first puts the former rows back, if the job came as far as that commit.
+"""
+
+from typing import TYPE_CHECKING
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.exports import ExportJob, ExportStatus
+from jobs.exports.models import ExportParams, ExportResult
+from jobs.exports.service.accepting import accept as accept
+from jobs.session.engines import Engine
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from jobs.session.progress import LogProgress
+
+__all__ = ["ExportParams", "accept", "cancel", "close", "run", "summary"]
+
+
+def run(
+    catalog: Catalog,
+    settings: Settings,
+    engine: Engine,
+    record_id: str,
+    run: str,
+    progress: "LogProgress | None" = None,
+    wait_seconds: float = 0,
+) -> ExportJob:
+    """Run one attempt at an accepted export job; while another one writes the same dataset, raise JobBusy."""
+    from jobs.exports.service.running import run_export
+
+    return run_export(catalog, settings, engine, record_id, run, progress, wait_seconds)
+
+
+def close(catalog: Catalog, settings: Settings, record_id: str, run: str) -> str:
+    """Close an export job whose run has ended, however it did; returns the line that sums it up."""
+    from jobs.exports.service.ending import close_export
+
+    return summary(close_export(catalog, settings, record_id, run))
+
+
+def cancel(catalog: Catalog, settings: Settings, record_id: str, run: str) -> ExportJob:
+    """Cancel an export job; its Spark work is ended, and the dataset has its former rows.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it is over.
+        StoreError: its engine is away, so that nobody can say whether its work goes on; nothing is changed.
+    """
+    from jobs.exports.service.ending import cancel_export
+
+    return cancel_export(catalog, settings, record_id, run)
+
+
+def summary(record: ExportJob) -> str:
+    """Say in one line what became of an export job."""
+    name = f"export job {record.id} to {record.dataset_id}"
+    if record.status is not ExportStatus.SUCCEEDED or record.result is None:
+        return f"{name} is {record.status}" + (f": {record.reason}" if record.reason else "")
+    result = ExportResult.model_validate(record.result)
+    left_out = f", {result.left_out} left out for too many identities" if result.left_out else ""
+    version = result.tables[f"exports/{record.dataset_id}"].version
+    return (
+        f"{name}: {result.profiles} profiles of policy {result.policy_id}{left_out}, version {version}, "
+        f"cut {result.cut}; in {result.seconds:.0f} s"
+    )

@@ -1,0 +1,63 @@
+"""An export job run by this process: by `tessera export`, or by a task of the DAG."""
+
+import logging
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.exports import ExportJob
+from jobs.errors import StoreError
+from jobs.exports import job
+from jobs.exports.models import ExportResult
+from jobs.exports.service.copies import remove_older
+from jobs.exports.service.ending import put_back, records_of
+from jobs.exports.service.manifest import write_manifest
+from jobs.exports.service.planning import planned
+from jobs.lake.store import Store
+from jobs.session.engines import Engine
+from jobs.session.progress import LogProgress
+from jobs.settings import Settings
+from jobs.turns import Turn, take_turn
+
+logger = logging.getLogger(__name__)
+
+
+def run_export(
+    catalog: Catalog,
+    settings: Settings,
+    engine: Engine,
+    record_id: str,
+    run: str,
+    progress: LogProgress | None = None,
+    wait_seconds: float = 0,
+) -> ExportJob:
+    """Run one attempt at an export job, and record what it wrote; arguments and errors are those of `take_turn`.
+
+    Raises:
+        Conflict: it was cancelled, before or while it ran.
+    """
+
+    def export(turn: Turn[ExportJob]) -> ExportJob:
+        try:
+            plan = planned(catalog, settings, turn.record, turn.attempt)
+            result: ExportResult = turn.spark(job.run, plan)
+            result = write_manifest(plan.store, turn.record, result)
+        except Exception:
+            _give_up(catalog, turn)
+            raise
+        done = catalog.finish_export(record_id, turn.attempt, result.document())
+        remove_older(Store(settings.store_root, catalog.sandbox), done)
+        return done
+
+    return take_turn(settings, engine, records_of(catalog), record_id, run, export, progress, wait_seconds)
+
+
+def _give_up(catalog: Catalog, turn: Turn[ExportJob]) -> None:
+    """Put the former rows back. What cannot be done now is done by whoever closes the job, or by the next one.
+
+    Raises:
+        Conflict: another attempt took the job over, or it was cancelled: this is why the attempt's work was ended.
+    """
+    turn.renew()
+    try:
+        put_back(catalog, turn)
+    except StoreError as refused:
+        logger.warning("the rows of export job %s are not put back yet: %s", turn.record.id, refused)

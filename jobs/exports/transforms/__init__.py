@@ -1,0 +1,1 @@
+"""From a view to the rows of an export."""

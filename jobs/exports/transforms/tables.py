@@ -1,0 +1,76 @@
+"""The two tables of an export: `exports/<dataset>`, and flat beside it `exports/<dataset>_identities`."""
+
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame
+
+from jobs.catalog.definitions import Dataset
+from jobs.exports.models import EVENTS, EXPORTS, IDENTITIES_SUFFIX, ExportPlan
+from jobs.exports.transforms.rows import ID, IS_PRIMARY, NAMESPACE
+from jobs.lake.store import Store
+from jobs.lake.tables import Column, Table
+from jobs.merge_policies.models import IDENTITY_MAP
+from jobs.profiles.models import PROFILE_ID
+
+_ID = "Id that the platform gives the profile; it is the same in every export of the policy while the person's is"
+_PRIMARY = "Whether a source marked the identity as primary in an identityMap"
+# Said here, so that no default of a cluster makes a table that some reader cannot open.
+_PLAIN = {
+    "delta.columnMapping.mode": "none",
+    "delta.checkpointPolicy": "classic",
+    "delta.enableTypeWidening": "false",
+}
+
+
+def profiles_comment(dataset: Dataset) -> str:
+    """Say what a row of an export is."""
+    about = f"{dataset.description.rstrip('.')}. " if dataset.description else ""
+    return f"{about}Profiles as of one cut of the Profile store. Grain: one row per profile."
+
+
+def comments_of(plan: ExportPlan) -> dict[str, str]:
+    """Return the comments of an export's columns and of the fields inside them, by path."""
+    events = plan.events.leaves if plan.events else ()
+    return {
+        PROFILE_ID: _ID,
+        IDENTITY_MAP: "Identities of the profile by namespace, each with its id and whether it is primary",
+        EVENTS: "Events of the profile in the order of their timestamp; empty when it has none in the span asked for",
+        **{leaf.name: leaf.comment for leaf in plan.leaves},
+        **{f"{EVENTS}.{leaf.name}": leaf.comment for leaf in events},
+    }
+
+
+def profiles_table(plan: ExportPlan, frame: DataFrame) -> Table:
+    """Define the table that a job's rows make."""
+    return _table(plan.store, plan.dataset.id, profiles_comment(plan.dataset), frame, comments_of(plan))
+
+
+def identities_table(plan: ExportPlan, frame: DataFrame) -> Table:
+    """Define the flat table of the identities."""
+    comment = f"Identities of the profiles in {EXPORTS}/{plan.dataset.id}. Grain: one row per profile and identity."
+    return _table(plan.store, f"{plan.dataset.id}{IDENTITIES_SUFFIX}", comment, frame, IDENTITY_COMMENTS)
+
+
+IDENTITY_COMMENTS = {
+    PROFILE_ID: _ID,
+    NAMESPACE: "Code of the namespace",
+    ID: "Value of the identity in its namespace",
+    IS_PRIMARY: _PRIMARY,
+}
+
+
+def _table(store: Store, name: str, comment: str, frame: DataFrame, comments: Mapping[str, str]) -> Table:
+    columns = tuple(
+        Column(name=field.name, type=field.dataType.simpleString(), comment=comments.get(field.name, ""))
+        for field in frame.schema.fields
+    )
+    return Table(
+        path=store.path(EXPORTS, name),
+        name=f"{EXPORTS}/{name}",
+        comment=comment,
+        columns=columns,
+        partitioned_by=(),
+        # Every column is of people: the log keeps no value of any.
+        personal=frozenset(column.name for column in columns),
+        properties=_PLAIN,
+    )
