@@ -13,6 +13,7 @@ import typer
 from jobs.cli.batches import batch, batches
 from jobs.cli.datasets import datasets
 from jobs.cli.definitions import apply
+from jobs.cli.export import export
 from jobs.cli.ingest import ingest
 from jobs.cli.lookup import lookup
 from jobs.cli.maintain import maintain
@@ -41,6 +42,7 @@ for command in (
     replay,
     refresh,
     lookup,
+    export,
     verify,
     maintain,
     status,

@@ -1,8 +1,9 @@
 """Versions of tables that readers rely on: a vacuum must not remove their files.
 
-A published cut names the version of every table that belongs together, and readers take the newest one. A file that a
-table has given up since then is kept for the retention; so while that cut is older than half the retention, a table
-that has changed since is not vacuumed. One that is still at the cut's version has no such file.
+A published cut names the version of every table that belongs together. Readers take the newest one, and an export job
+goes on with the one that it began with. A file that a table has given up since then is kept for the retention; so
+while that cut is older than half the retention, a table that has changed since is not vacuumed. One that is still at
+the cut's version has no such file.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,13 +27,14 @@ class VersionInUse(BaseModel):
 
 
 def versions_in_use(catalog: Catalog, store: Store) -> tuple[VersionInUse, ...]:
-    """List the versions of the newest cut; none before the first refresh."""
-    cut = catalog.cut()
-    if cut is None:
-        return ()
-    by = f"cut {cut.number}"
+    """List the versions of the newest cut, and those of cuts that export jobs read; none before the first refresh."""
+    readers = {job.cut: f"export job {job.id}" for job in catalog.exports_at_work()}
+    read = [(catalog.cut(), ""), *((catalog.cut(number), f" of {by}") for number, by in readers.items() if number)]
     return tuple(
-        VersionInUse(path=store.at(table.place), version=table.version, since=cut.at, by=by) for table in cut.tables
+        VersionInUse(path=store.at(table.place), version=table.version, since=cut.at, by=f"cut {cut.number}{by}")
+        for cut, by in read
+        if cut
+        for table in cut.tables
     )
 
 

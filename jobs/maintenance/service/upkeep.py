@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from jobs.catalog.records import BatchStatus, DatasetRecord
 from jobs.errors import TesseraError
+from jobs.exports.models import IDENTITIES_SUFFIX
 from jobs.ingest.models import BatchOrder
 from jobs.lake.listing import has_former_files, properties_of, table_names, version_of
 from jobs.lake.schema import RETENTION_PROPERTY, retention_text
@@ -42,7 +43,7 @@ def vacuum(work: Work) -> Done:
     """Remove files that no table has had since the retention; counts files, and bytes removed."""
     bounds = work.settings.maintenance
     kept = kept_from_vacuum(versions_in_use(work.catalog, work.store), version_of, work.now, bounds.retention_days)
-    busy = {lease.dataset_id for lease in work.catalog.leases()}
+    busy = {lease.dataset_id for lease in work.catalog.leases()} | _exported_now(work)
     bound = work.now - timedelta(days=bounds.retention_days)
     done, tables = Done(), []
     for name in table_names(work.store):
@@ -58,6 +59,12 @@ def vacuum(work: Work) -> Done:
         return done
     plan = VacuumPlan(tables=tuple(tables), unchanged_since=bound, bounds=bounds, commit=work.commit)
     return done + work.spark(job.vacuum, plan)
+
+
+def _exported_now(work: Work) -> set[str]:
+    """Name the tables that export jobs are writing."""
+    written = [job.dataset_id for job in work.catalog.exports_at_work()]
+    return {*written, *(f"{dataset_id}{IDENTITIES_SUFFIX}" for dataset_id in written)}
 
 
 def _needs_vacuum(path: str, retention_days: int, bound: datetime) -> bool:

@@ -58,12 +58,14 @@ def assert_opens_everywhere(path: str) -> None:
     table = DeltaTable(path)
     assert (table.protocol().min_reader_version, table.protocol().reader_features) == (1, None)
     assert table.metadata().description
-    assert [leaf.name for leaf in leaves(table) if not leaf.comment] == []
+    silent = [leaf.name for leaf in leaves(table) if not leaf.comment]
+    assert silent == [], f"without a comment: {silent}"
     first, *others = READERS
     rows = in_one_form(first(path), path)
-    assert len(rows) == table.count()
+    assert len(rows) == table.count(), f"{len(rows)} rows"
     for read in others:
-        assert in_one_form(read(path), path) == rows, read.__name__
+        found = in_one_form(read(path), path)
+        assert found == rows, f"{read.__name__}: {found}; {first.__name__}: {rows}"
 
 
 def _plain(value: Any, is_map: bool = False) -> Any:

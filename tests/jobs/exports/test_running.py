@@ -1,0 +1,146 @@
+"""A job as a command runs it: cancelled or failed after everything is written, on a full disk, and beside another."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.catalog.exports import ExportJob, ExportStatus
+from jobs.catalog.job_records import JobBusy
+from jobs.errors import Conflict, StoreError
+from jobs.exports.service import cancel, close, run
+from jobs.session.engines import Engine
+from jobs.session.progress import LogProgress
+from jobs.settings import Settings
+from tests.disks import CannotMount, full, mounted
+from tests.fixture_f import P1, P2, P3
+from tests.jobs.exports.exporting import asked, flat, rows, table
+from tests.jobs.ingest.workshop import Workshop
+
+pytestmark = pytest.mark.usefixtures("two_partitions")
+WRITING, COMPARING = "writing profiles", "comparing what was written"
+
+
+class At(LogProgress):
+    """Does something when a job comes to a stage."""
+
+    def __init__(self, stage: str, what: Callable[[], None]) -> None:
+        super().__init__()
+        self._stage_name, self._what = stage, what
+
+    def stage(self, name: str, **counts: int | str) -> None:
+        super().stage(name, **counts)
+        if name == self._stage_name:
+            self._what()
+
+
+def ran(workshop: Workshop, engine: Engine, job: ExportJob, progress: LogProgress | None = None) -> ExportJob:
+    return run(workshop.catalog, workshop.settings, engine, job.id, "cli", progress)
+
+
+def closed(workshop: Workshop, job: ExportJob) -> ExportJob:
+    close(workshop.catalog, workshop.settings, job.id, "cli")
+    return workshop.catalog.export(job.id)
+
+
+def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
+    company: Workshop, engine: Engine
+) -> None:
+    def away() -> None:
+        raise StoreError("the store is away")
+
+    first = asked(company, "kept")
+    done = ran(company, engine, first)
+    assert done.status is ExportStatus.SUCCEEDED
+    assert ran(company, engine, first) == done
+    with pytest.raises(Conflict, match="is SUCCEEDED already"):
+        cancel(company.catalog, company.settings, first.id, "cli")
+
+    failing = asked(company, "kept", fields=("loyalty",), empty_profiles=True)
+    with pytest.raises(StoreError, match="the store is away"):
+        ran(company, engine, failing, At(COMPARING, away))
+    assert closed(company, failing).status is ExportStatus.FAILED
+    _assert_kept(company)
+
+    at_the_end, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        at_the_end.set()
+        assert go_on.wait(120)
+
+    running, raised = asked(company, "kept", fields=("loyalty",), empty_profiles=True), []
+
+    def work() -> None:
+        try:
+            ran(company, engine, running, At(COMPARING, wait))
+        except Conflict as ended:
+            raised.append(ended)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert at_the_end.wait(120)
+    waiting = asked(company, "kept")
+    with pytest.raises(JobBusy, match="to dataset 'kept' is running"):
+        ran(company, engine, waiting)
+    assert cancel(company.catalog, company.settings, running.id, "cli").status is ExportStatus.CANCELLED
+    _assert_kept(company)
+    go_on.set()
+    worker.join(120)
+    assert "it is CANCELLED" in str(raised[0])
+    _assert_kept(company)
+    assert ran(company, engine, waiting).status is ExportStatus.SUCCEEDED
+
+
+def test_on_a_full_disk_a_job_fails_and_the_former_rows_stay(
+    spark: SparkSession, engine: Engine, engine_settings: Settings, company: Workshop, tmp_path: Path
+) -> None:
+    try:
+        with mounted(tmp_path / "disk") as disk:
+            shutil.copytree(company.folder, disk / "home")
+            with Workshop.open(spark, engine_settings, tmp_path / "disk" / "home") as workshop:
+                _fill_while_writing(workshop, engine, disk)
+    except CannotMount as refused:
+        pytest.skip(f"no file system can be mounted here: {refused}")
+
+
+def _fill_while_writing(workshop: Workshop, engine: Engine, disk: Path) -> None:
+    ran(workshop, engine, asked(workshop, "kept"))
+    job = asked(workshop, "kept", fields=("loyalty",), empty_profiles=True)
+    filling = full(disk)
+    with pytest.raises(StoreError, match="exports/kept: the write failed: the disk is full"):
+        ran(workshop, engine, job, At(WRITING, filling.__enter__))
+    assert set(rows(workshop, "kept")) == {P1, P2, P3}
+    filling.__exit__(None, None, None)
+    assert closed(workshop, job).status is ExportStatus.FAILED
+    _assert_kept(workshop)
+
+
+def test_the_first_job_to_a_dataset_that_is_cancelled_leaves_no_row(company: Workshop, engine: Engine) -> None:
+    job = asked(company, "never")
+    began = threading.Event()
+
+    def cancel_it() -> None:
+        cancel(company.catalog, company.settings, job.id, "cli")
+        began.set()
+
+    with pytest.raises(Conflict, match="it is CANCELLED"):
+        ran(company, engine, job, At(COMPARING, cancel_it))
+    assert began.is_set()
+    assert table(company, "never").to_pyarrow_table().num_rows == 0
+    assert flat(company, "never") == set()
+    with pytest.raises(Conflict, match="was cancelled; ask for it anew"):
+        ran(company, engine, job)
+
+
+def _assert_kept(workshop: Workshop) -> None:
+    found = rows(workshop, "kept")
+    assert set(found) == {P1, P2, P3}
+    assert "person" in found[P1]
+    assert {profile for profile, *_ in flat(workshop, "kept")} == {row["profile_id"] for row in found.values()}
+    manifests = Path(workshop.store.path("exports", "kept-manifests"))
+    last = workshop.catalog.newest_export("kept")
+    assert last is not None
+    assert max(manifests.iterdir(), key=lambda path: path.stat().st_mtime).name == f"{last.batch_id}.json"
