@@ -18,8 +18,13 @@ _LOOK_SECONDS = 0.2
 
 
 @contextmanager
-def own_engine() -> Iterator[Settings]:
-    """Start Spark with the shipped settings in a folder that is removed in the end; gives the settings to reach it."""
+def own_engine(memory: str | None = None, store: Path | None = None) -> Iterator[Settings]:
+    """Start Spark with the shipped settings in a folder that is removed in the end; gives the settings to reach it.
+
+    Args:
+        memory: its heap; default: as it is shipped.
+        store: root of a store that another engine made, which must have ended; default: a new one.
+    """
     usual = load_settings()
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         home = Path(folder) / "home"
@@ -28,14 +33,14 @@ def own_engine() -> Iterator[Settings]:
             if (usual.home / name).exists():
                 (home / name).symlink_to(usual.home / name)
         network = {"host": "127.0.0.1", "port": _free_port()}
-        place = {"root": f"{home}/store", "sandbox": "bench"}
+        place = {"root": str(store or home / "store"), "sandbox": "bench"}
         catalog = {"url": f"sqlite:///{home}/catalog.db"}
         settings = load_settings(
             home=home,
             network=network,
             store=place,
             catalog=catalog,
-            engine={**usual.engine.model_dump(), "spark": "embedded"},
+            engine={**usual.engine.model_dump(), "spark": "embedded", **({"memory": memory} if memory else {})},
         )
         try:
             with be_client(home):

@@ -244,11 +244,16 @@ class Ledger(Generic[Row, Record]):
     def cancel(self, scope: Scope, record_id: str, attempt: Attempt | None, run: str) -> Record:
         """Cancel a job that has not begun, or the one that an attempt holds, after its Spark work is gone.
 
+        One that was cancelled before is returned as it is.
+
         Raises:
             NotFound: no such job.
             Conflict: without an attempt, it has begun or is over; with one, the attempt does not run it any more.
         """
-        row = self._locked(scope, record_id) if attempt is None else self._held(scope, record_id, attempt.id)
+        row = self._locked(scope, record_id)
+        if row.status == self._record.cancelled:
+            return self.read(row)
+        row = row if attempt is None else self._held(scope, record_id, attempt.id)
         if attempt is None and row.status != _NEW:
             over = "at work" if row.status == self._record.at_work else f"{row.status} already"
             raise Conflict(f"{self._record.noun} {record_id!r} is {over}; only one that is not over can be cancelled")
