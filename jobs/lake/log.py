@@ -7,6 +7,7 @@ rows are missing without a word. An object store has no half files.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobs.errors import StoreError
@@ -14,8 +15,7 @@ from jobs.errors import StoreError
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\b.*\.parquet")
 _ALTERATIONS = ("CREATE ", "REPLACE ", "SET ", "ADD ", "CHANGE ", "RENAME ")  # each comes with a new description
-# Counted in the first line of a commit that writes rows, and the action that each stands for.
-_COUNTED = {"numFiles": '{"add":', "numRemovedFiles": '{"remove":'}
+_ADD, _REMOVE = '{"add":', '{"remove":'
 
 
 def refuse_damaged(path: str, name: str) -> None:
@@ -44,12 +44,23 @@ def _is_cut_short(commit: str) -> bool:
     info = json.loads(actions[0]).get("commitInfo") or {}
     operation = info.get("operation", "")
     if operation == "WRITE":
-        counts = info.get("operationMetrics") or {}
-        return any(
-            sum(action.startswith(begin) for action in actions) < int(counts.get(key, 0))
-            for key, begin in _COUNTED.items()
-        )
+        return _lacks_files(actions, info.get("operationMetrics") or {})
     return len(actions) == 1 and operation.startswith(_ALTERATIONS)
+
+
+def _lacks_files(actions: Sequence[str], counts: Mapping[str, str]) -> bool:
+    """Hold the files that a commit names to what its first line counts."""
+    adds = [action for action in actions if action.startswith(_ADD)]
+    removes = sum(action.startswith(_REMOVE) for action in actions)
+    if removes < int(counts.get("numRemovedFiles", 0)):
+        return True
+    # A file without rows is counted and not named.
+    return len(adds) < int(counts.get("numFiles", 0)) and _rows(adds) < int(counts.get("numOutputRows", 1))
+
+
+def _rows(adds: Sequence[str]) -> int:
+    stats = (json.loads(add)["add"].get("stats") for add in adds)
+    return sum(json.loads(told).get("numRecords", 0) for told in stats if told)
 
 
 def _is_json(line: str) -> bool:
