@@ -83,8 +83,8 @@ class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog,
         with self._reading() as scope:
             return registry.datasets(scope)
 
-    def datasets_of_all_sandboxes(self) -> dict[str, list[dict[str, str]]]:
-        """List id, name and kind of every dataset by sandbox: what a trigger form offers."""
+    def datasets_of_all_sandboxes(self) -> dict[str, list[dict[str, Any]]]:
+        """List id, name, kind and fields of every dataset by sandbox: what a trigger form offers."""
         with self._reading() as scope:
             return registry.datasets_by_sandbox(scope)
 

@@ -1,4 +1,4 @@
-"""What the trigger forms offer: the names of the datasets, in a small file beside the catalog.
+"""What the trigger forms offer: the names of the datasets and their fields, in a small file beside the catalog.
 
 DAG files read it every time they are parsed, so this module imports the standard library only and opens no database.
 A form shows what was applied last; whoever starts a run asks the catalog again.
@@ -10,11 +10,11 @@ import os
 import tempfile
 from collections.abc import Container
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class _Datasets(Protocol):
-    def datasets_of_all_sandboxes(self) -> dict[str, list[dict[str, str]]]: ...
+    def datasets_of_all_sandboxes(self) -> dict[str, list[dict[str, Any]]]: ...
 
 
 def write_forms(home: Path, catalog: _Datasets) -> Path:
@@ -38,10 +38,11 @@ def write_forms(home: Path, catalog: _Datasets) -> Path:
 
 # Datasets that files are ingested into; those of the kind `profiles` are written by export jobs.
 INGESTED = ("record", "events")
+_MOST_FIELDS = 500
 
 
 def forms_file(home: Path) -> Path:
-    """Return where the names are: {sandbox: [{id, name, kind}, ...]}."""
+    """Return where the names are: {sandbox: [{id, name, kind, fields}, ...]}."""
     return home / "forms" / "datasets.json"
 
 
@@ -64,12 +65,24 @@ def known_datasets(home: Path, sandbox: str | None = None, kinds: Container[str]
         return []
 
 
+def known_fields(home: Path, kind: str) -> list[str]:
+    """List the paths of the fields of all datasets of a kind, in order; none where `known_datasets` gives none.
+
+    A form takes any other path, too, so of very many only the first are offered.
+    """
+    try:
+        entries = (entry for of_sandbox in _by_sandbox(home).values() for entry in of_sandbox if entry["kind"] == kind)
+        return sorted({path for entry in entries for path in entry.get("fields", ())})[:_MOST_FIELDS]
+    except (TypeError, KeyError, AttributeError):
+        return []
+
+
 def known_sandboxes(home: Path) -> list[str]:
     """List the sandboxes that have a dataset, in order; none where `known_datasets` gives none."""
     return sorted(sandbox for sandbox, entries in _by_sandbox(home).items() if entries)
 
 
-def _by_sandbox(home: Path) -> dict[str, list[dict[str, str]]]:
+def _by_sandbox(home: Path) -> dict[str, list[dict[str, Any]]]:
     try:
         found = json.loads(forms_file(home).read_text(encoding="utf-8"))
     except (OSError, ValueError):

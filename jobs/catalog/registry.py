@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, update
 
@@ -35,11 +36,12 @@ def datasets(scope: Scope) -> list[DatasetRecord]:
     return [_as_record(row, last) for row in rows]
 
 
-def datasets_by_sandbox(scope: Scope) -> dict[str, list[dict[str, str]]]:
-    """List id, name and kind of the datasets of every sandbox."""
-    found: dict[str, list[dict[str, str]]] = {}
+def datasets_by_sandbox(scope: Scope) -> dict[str, list[dict[str, Any]]]:
+    """List id, name, kind and the paths of the fields of the datasets of every sandbox."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for row in scope.session.scalars(select(DatasetRow).order_by(DatasetRow.sandbox, DatasetRow.id)):
         entry = {"id": row.id, "name": row.definition.get("name") or row.id, "kind": row.kind}
+        entry["fields"] = [field["path"] for field in row.definition.get("fields", ())]
         found.setdefault(row.sandbox, []).append(entry)
     return found
 

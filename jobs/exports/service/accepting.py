@@ -3,6 +3,7 @@
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Dataset, DatasetKind, Definitions
 from jobs.catalog.exports import ExportJob
+from jobs.catalog.forms import write_forms
 from jobs.errors import InvalidRequest, NotFound, known_here, shortened
 from jobs.exports.models import EXPORTS, IDENTITIES_SUFFIX, ExportParams
 from jobs.exports.service.choosing import attributes, event_leaves, policy_of, view_of
@@ -26,6 +27,7 @@ def accept(catalog: Catalog, settings: Settings, params: ExportParams, run: str)
     view_of(catalog, settings, policy, catalog.cut())
     if new is not None:
         catalog.apply(Definitions(datasets=(new,)), run=run)
+        write_forms(settings.home, catalog)
     return catalog.create_export(params.dataset, params.model_dump(mode="json", exclude={"sandbox"}), run)
 
 

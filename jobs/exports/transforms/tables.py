@@ -1,10 +1,11 @@
 """The two tables of an export: `exports/<dataset>`, and flat beside it `exports/<dataset>_identities`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame
 
 from jobs.catalog.definitions import Dataset
+from jobs.catalog.union_schema import UnionLeaf
 from jobs.exports.models import EVENTS, EXPORTS, IDENTITIES_SUFFIX, ExportPlan
 from jobs.exports.transforms.rows import ID, IS_PRIMARY, NAMESPACE
 from jobs.lake.store import Store
@@ -24,7 +25,7 @@ _PLAIN = {
 
 def profiles_comment(dataset: Dataset) -> str:
     """Say what a row of an export is."""
-    about = f"{dataset.description.rstrip('.')}. " if dataset.description else ""
+    about = "".join(f"{told.rstrip('.')}. " for told in (dataset.name, dataset.description) if told)
     return f"{about}Profiles as of one cut of the Profile store. Grain: one row per profile."
 
 
@@ -35,8 +36,8 @@ def comments_of(plan: ExportPlan) -> dict[str, str]:
         PROFILE_ID: _ID,
         IDENTITY_MAP: "Identities of the profile by namespace, each with its id and whether it is primary",
         EVENTS: "Events of the profile in the order of their timestamp; empty when it has none in the span asked for",
-        **{leaf.name: leaf.comment for leaf in plan.leaves},
-        **{f"{EVENTS}.{leaf.name}": leaf.comment for leaf in events},
+        **_comments(plan.leaves),
+        **{f"{EVENTS}.{path}": comment for path, comment in _comments(events).items()},
     }
 
 
@@ -57,6 +58,19 @@ IDENTITY_COMMENTS = {
     ID: "Value of the identity in its namespace",
     IS_PRIMARY: _PRIMARY,
 }
+
+
+def _comments(leaves: Sequence[UnionLeaf]) -> dict[str, str]:
+    """Return the comments of leaves and of what holds them, by path; where none is declared, who told the values."""
+    told: dict[str, set[str]] = {}
+    for leaf in leaves:
+        parents = leaf.name.split(".")[:-1]
+        for end in range(1, len(parents) + 1):
+            told.setdefault(".".join(parents[:end]), set()).update(leaf.datasets)
+    return {
+        **{path: f"What {', '.join(sorted(datasets))} told below {path}" for path, datasets in told.items()},
+        **{leaf.name: leaf.comment or f"As {', '.join(leaf.datasets)} told it" for leaf in leaves},
+    }
 
 
 def _table(store: Store, name: str, comment: str, frame: DataFrame, comments: Mapping[str, str]) -> Table:

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.catalog import forms
 from jobs.catalog.database import Catalog
-from jobs.catalog.forms import forms_file, known_datasets, known_sandboxes, write_forms
+from jobs.catalog.forms import forms_file, known_datasets, known_fields, known_sandboxes, write_forms
 from tests.jobs.catalog.builders import crm, definitions, web
 
 
@@ -24,10 +24,14 @@ def test_the_form_offers_the_datasets_of_every_sandbox(own: str, home: Path) -> 
     with Catalog.open(own, "demo", actor="tester") as catalog:
         catalog.apply(definitions(crm(), crm(id="orders")))
         write_forms(home, catalog)
-    assert json.loads((home / "forms" / "datasets.json").read_text("utf-8")) == {
-        "demo": [{"id": "crm", "name": "crm", "kind": "record"}, {"id": "orders", "name": "orders", "kind": "record"}],
-        "prod": [{"id": "crm", "name": "고객", "kind": "record"}, {"id": "web", "name": "web", "kind": "events"}],
+    written = json.loads((home / "forms" / "datasets.json").read_text("utf-8"))
+    names = {sandbox: [(one["id"], one["name"], one["kind"]) for one in found] for sandbox, found in written.items()}
+    assert names == {
+        "demo": [("crm", "crm", "record"), ("orders", "orders", "record")],
+        "prod": [("crm", "고객", "record"), ("web", "web", "events")],
     }
+    assert known_fields(home, "record") == sorted(field["path"] for field in crm()["fields"])
+    assert known_fields(home, "profiles") == []
     assert known_datasets(home) == ["crm", "orders", "web"]
     assert known_datasets(home, "prod") == ["crm", "web"]
     assert known_datasets(home, "elsewhere") == []
@@ -46,7 +50,7 @@ def test_a_damaged_file_offers_nothing_and_is_mended_by_the_next_write(own: str,
         catalog.apply(definitions(crm()))
         write_forms(home, catalog)
         forms_file(home).write_text(text)
-        assert known_datasets(home) == []
+        assert known_datasets(home) == known_fields(home, "record") == []
         write_forms(home, catalog)
     assert known_datasets(home) == ["crm"]
 
