@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.exports import ExportJob, ExportStatus
-from jobs.exports.models import ExportParams, ExportResult
+from jobs.exports.models import ExportResult
 from jobs.exports.service.accepting import accept as accept
 from jobs.session.engines import Engine
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from jobs.session.progress import LogProgress
-
-__all__ = ["ExportParams", "accept", "cancel", "close", "run", "summary"]
 
 
 def run(
