@@ -107,18 +107,8 @@ class Ledger(Generic[Row, Record]):
         self._on_begin = on_begin
         self._place = place
 
-    def create(
-        self, scope: Scope, request: dict[str, Any], run: str, record_id: str | None = None, **more: Any
-    ) -> Record:
-        """Record a job that is asked for.
-
-        Args:
-            scope: the transaction.
-            request: what is asked for.
-            run: who asks.
-            record_id: None gives it one, like 20261122T081500-1f00c0de.
-            more: columns of its own kind.
-        """
+    def create(self, scope: Scope, request: dict[str, Any], run: str, record_id: str = "", **more: Any) -> Record:
+        """Record a job that is asked for; without an id it gets one. `more` are columns of its own kind."""
         row = self._row(
             sandbox=scope.sandbox,
             id=record_id or f"{scope.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",

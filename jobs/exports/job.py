@@ -16,6 +16,7 @@ from jobs.errors import StoreError
 from jobs.exports.models import (
     COPIES_SUFFIX,
     EXPORTS,
+    IDENTITIES_SUFFIX,
     CopyFormat,
     Counts,
     EventsPlan,
@@ -59,32 +60,28 @@ def run(spark: SparkSession, plan: ExportPlan, progress: Progress) -> ExportResu
     view = _view(spark, plan)
     asked = counts(expected(view, plan).collect()[0], plan.codes)
     chosen = view.where(wanted(plan.updated_after, plan.empty_profiles) & is_small(plan.max_identities))
-    counted = Span(begin=began, end=datetime.now(UTC))
+    chose = datetime.now(UTC)
     progress.stage("writing identities", profiles=asked.profiles, left_out=asked.left_out)
     written = _write_identities(spark, plan, chosen)
     progress.stage("writing profiles", identities=asked.identities)
     written |= _write_profiles(spark, plan, chosen)
     progress.stage("comparing what was written")
     name = f"{EXPORTS}/{plan.dataset.id}"
-    rows = read(spark, f"{plan.store.path(EXPORTS, plan.dataset.id)}@v{written[name].version}")
+    rows = read(spark, f"{plan.store.at(name)}@v{written[name].version}")
     row = found(rows, plan.codes).collect()[0]
     _compare(asked, counts(row, plan.codes), written, name)
     copies = {str(kind): _copy(plan, rows, kind) for kind in plan.copies}
     return ExportResult(
         dataset=plan.dataset.id,
-        profiles=asked.profiles,
-        by_namespace=asked.by_namespace,
-        left_out=asked.left_out,
+        **asked.model_dump(exclude={"identities"}),
         checksum=row[CHECKSUM],
         columns={field.name: field.dataType.simpleString() for field in rows.schema.fields},
-        cut=plan.cut,
-        policy_id=plan.policy_id,
-        policy_version=plan.policy_version,
+        **plan.model_dump(include={"cut", "policy_id", "policy_version"}),
         tables=written,
         sources=plan.sources,
         copies=copies,
-        counted=counted,
-        written=Span(begin=counted.end, end=datetime.now(UTC)),
+        counted=Span(begin=began, end=chose),
+        written=Span(begin=chose, end=datetime.now(UTC)),
     )
 
 
@@ -132,7 +129,7 @@ def _compare(asked: Counts, there: Counts, written: dict[str, Written], name: st
         StoreError: they differ; both sides are named.
     """
     rows = {table: one.rows for table, one in written.items()}
-    wanted_rows = {name: asked.profiles, f"{name}_identities": asked.identities}
+    wanted_rows = {name: asked.profiles, f"{name}{IDENTITIES_SUFFIX}": asked.identities}
     if there.model_copy(update={"left_out": asked.left_out}) != asked or rows != wanted_rows:
         raise StoreError(
             f"{name}: counted {asked.model_dump()}, and written were {there.model_dump(exclude={'left_out'})}, by the "
