@@ -4,7 +4,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from deltalake import DeltaTable
 
 from jobs.catalog.database import Catalog
+from jobs.catalog.previews import PreviewStatus
 from jobs.catalog.records import Batch, BatchStatus
 from jobs.catalog.refreshes import Cut, CutTable
 from jobs.ingest.models import IngestResult
@@ -26,6 +27,7 @@ Snapshot = dict[str, list[str]]
 _OF_A_BATCH = ("id", "dataset_id", "status", "in_profile", "generation", "reason")
 _ORDER = ("seq", "at")
 _OF_REFRESHES = ("identities", "merged_ids", "profiles")
+_REPORTS = "reports"
 
 
 @dataclass
@@ -118,8 +120,8 @@ class Site:
         found = {}
         for path in self.table_paths():
             name, table = str(path.relative_to(self.store)), DeltaTable(str(path))
-            # What lies there depends on how many refreshes were begun; see `_published` for what readers see.
-            if name.split("/")[0] in _OF_REFRESHES:
+            # What lies there depends on how many were begun; see `_published` and `_reported` for what readers see.
+            if name.split("/")[0] in (*_OF_REFRESHES, _REPORTS):
                 continue
             found[name] = _rows(table)
             # No comment and an empty one say the same.
@@ -143,8 +145,31 @@ class Site:
                 "datasets": datasets,
                 "namespaces": [n.model_dump_json() for n in catalog.namespaces()],
                 "leases": [lease.model_dump_json() for lease in catalog.leases()],
+                "policies": [
+                    f"{one.id} v{one.version} {one.body.model_dump_json()}" for one in catalog.merge_policies()
+                ],
                 **self._published(catalog.cut()),
+                **self._reported(catalog),
+                "exports": [self._exported(catalog, dataset.id) for dataset in catalog.datasets()],
             }
+
+    def _exported(self, catalog: Catalog, dataset_id: str) -> str:
+        """What the job counted whose rows a dataset has."""
+        newest = catalog.newest_export(dataset_id)
+        counted = ("profiles", "by_namespace", "left_out", "checksum")
+        return f"{dataset_id} {[(newest.result or {}).get(name) for name in counted] if newest else None}"
+
+    def _reported(self, catalog: Catalog) -> Snapshot:
+        """The newest reports; and rows of previews that are not done, which the next one removes."""
+        done = {one.id for one in catalog.previews() if one.status is PreviewStatus.DONE}
+        newest, found = catalog.newest_preview(), {}
+        for path in self.table_paths():
+            if path.parent.name == _REPORTS:
+                rows = [(row.pop("report_id"), row) for row in DeltaTable(str(path)).to_pyarrow_table().to_pylist()]
+                name = f"{_REPORTS}/{path.name}"
+                found[f"{name} (newest)"] = _texts(row for of, row in rows if newest and of == newest.id)
+                found[f"{name} (of nobody)"] = _texts(row for of, row in rows if of not in done)
+        return found
 
     def _published(self, cut: Cut | None) -> Snapshot:
         """What readers of the newest cut find in the tables that refreshes write."""
@@ -194,7 +219,11 @@ class Site:
 
 
 def _rows(table: DeltaTable) -> list[str]:
-    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table.to_pyarrow_table().to_pylist())
+    return _texts(table.to_pyarrow_table().to_pylist())
+
+
+def _texts(rows: Iterable[dict[str, Any]]) -> list[str]:
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
 
 
 def assert_same(found: Snapshot, clean: Snapshot) -> None:

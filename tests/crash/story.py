@@ -97,6 +97,11 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Fault.FINISH_MAINTENANCE,
     )
     of_a_refresh = (Fault.CREATE_REFRESH, Fault.BEGIN_REFRESH, Fault.PUBLISH_REFRESH)
+    of_a_preview = (Fault.CREATE_PREVIEW, Fault.BEGIN_PREVIEW, Fault.REPORT, Fault.FINISH_PREVIEW)
+    preview = ("tessera", "preview", "--as-of", AT.format(5))
+    export = ("tessera", "export", "--dataset", "people", "--create")
+    of_an_export = (Fault.CREATE_EXPORT, Fault.BEGIN_EXPORT, Fault.EXPORT_IDENTITIES, Fault.EXPORT, Fault.FINISH_EXPORT)
+    exported = {"TESSERA_FAULT": f"{Fault.EXPORT}:after", **SHORT_LEASE}
     away = {"TESSERA_SPARK": "sc://localhost:9", "TESSERA_ENGINE__CONNECT_TIMEOUT_SECONDS": "1"}
     return (
         Step("apply", _apply(folder, "first"), (Fault.MIGRATE_CATALOG, Fault.APPLY_DEFINITIONS)),
@@ -105,6 +110,13 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("events", ingest(folder, "web", 1), (Fault.EVENTS,)),
         # Three customers share a cookie: two profiles end.
         Step("refresh-that-joins", ("tessera", "refresh"), (Fault.IDENTITIES, Fault.MERGED_IDS, Fault.PROFILES)),
+        Step("preview", preview, of_a_preview, environment=SHORT_LEASE),
+        Step("preview-nowhere", preview, (Fault.FAIL_PREVIEW,), code=1, environment=away | SHORT_LEASE),
+        Step("policy", ("upkeep", "policy", "Alone"), (Fault.MERGE_POLICY,)),
+        Step("export", export, of_an_export, environment=SHORT_LEASE),
+        # Its rows are there when it dies, and those of the job before when it is cancelled.
+        Step("export-that-died", (*export, "--empty-profiles"), code=KILLED, environment=exported),
+        Step("export-cancelled", ("tessera", "export", "--cancel", "2"), (Fault.UNDO_EXPORT, Fault.CANCEL_EXPORT)),
         Step("apply-again", _apply(folder, "second")),
         Step("records-of-more-columns", ingest(folder, "crm", 2), (Fault.ALTER_TABLE,)),
         # Everything is written when it dies, and refused as a whole when it is sent again.
@@ -116,9 +128,12 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("records-that-take-over", ingest(folder, "crm", 9)),
         Step("rows-of-nobody", ("upkeep", "ghost", "crm")),
         Step("maintain", ("upkeep", "maintain", "prod"), of_maintenance, environment=thorough),
+        Step("rows-of-nobody-again", ("upkeep", "ghost", "crm")),
+        Step("maintain-nowhere", ("upkeep", "maintain", "prod"), (Fault.FAIL_MAINTENANCE,), 1, thorough | away),
         Step("switch", ("upkeep", "switch", "web", "1", "2"), (Fault.SWITCH_GENERATION,)),
         Step("clear", ("upkeep", "clear", "crm"), (Fault.CLEAR,)),
         Step("refresh-nowhere", ("tessera", "refresh", "--full"), (Fault.FAIL_REFRESH,), code=1, environment=away),
+        Step("export-nowhere", export, (Fault.FAIL_EXPORT,), code=1, environment=away | SHORT_LEASE),
     )
 
 

@@ -1,7 +1,7 @@
 """What is done to a store beside ingests.
 
 `upkeep fold DATASET`, `switch DATASET FROM TO`, `clear DATASET`, `ghost DATASET` (rows of a batch that no record
-knows), and `maintain SANDBOX`, a week from now.
+knows), `policy NAME` (a merge policy), and `maintain SANDBOX`, a week from now.
 """
 
 import sys
@@ -22,6 +22,7 @@ from jobs.lake.runs import clear
 from jobs.lake.store import Store
 from jobs.maintenance.models import MaintenanceParams
 from jobs.maintenance.service import accept, running, summary
+from jobs.merge_policies import service as merge_policies
 from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
 from jobs.settings import Settings, load_settings
@@ -40,6 +41,9 @@ def main() -> None:
                 # Done by one that died after it.
                 if catalog.dataset(dataset).generation != to:
                     catalog.switch_generation(dataset, current, to)
+            elif what == "policy":
+                if not any(policy.name == dataset for policy in catalog.merge_policies()):
+                    merge_policies.create(catalog, {"name": dataset, "identityGraph": {"type": "none"}}, "upkeep")
             elif what == "maintain":
                 maintain(catalog, settings)
             else:
