@@ -1,5 +1,7 @@
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -19,28 +21,41 @@ POLICIES = (
 
 
 @contextmanager
-def in_two_partitions(spark: SparkSession) -> Iterator[None]:
-    """A dozen rows need no eight tasks per shuffle."""
+def in_partitions(spark: SparkSession, number: int) -> Iterator[None]:
+    """Shuffle into another number of partitions; the session is that of all tests, so it is set back in any case."""
     before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "2")
-    yield
-    spark.conf.set("spark.sql.shuffle.partitions", before or "8")
+    spark.conf.set("spark.sql.shuffle.partitions", str(number))
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before or "8")
 
 
 @pytest.fixture
 def two_partitions(spark: SparkSession) -> Iterator[None]:
-    with in_two_partitions(spark):
+    """A dozen rows need no eight tasks per shuffle."""
+    with in_partitions(spark, 2):
         yield
 
 
 @pytest.fixture(scope="session")
+def refreshed_f(spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a workshop with fixture F and its profiles; who opens a copy of it need not make them again."""
+    folder = tmp_path_factory.mktemp("fixture-f")
+    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
+        ingest_fixture_f(workshop)
+        refresh(workshop)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def profiled(
-    spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, refreshed_f: Path
 ) -> Iterator[Workshop]:
     """Fixture F and one later upsert, with their profiles under four policies; to be read only."""
-    with Workshop.open(spark, engine_settings, tmp_path_factory.mktemp("profiled")) as workshop:
-        with in_two_partitions(spark):
-            ingest_fixture_f(workshop)
+    folder = shutil.copytree(refreshed_f, tmp_path_factory.mktemp("profiled"), dirs_exist_ok=True)
+    with Workshop.open(spark, engine_settings, folder) as workshop:
+        with in_partitions(spark, 2):
             # Changes one leaf of the third profile, and keeps the others.
             workshop.ingest("loyalty", member("z@x.io", **{"loyalty.points": 7}), batch_id="b4", at=at(4))
             for policy in POLICIES:

@@ -1,8 +1,10 @@
 """The acceptance cases of the preview over fixture F, reported as of 2024-01-04."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -17,7 +19,7 @@ from jobs.preview_sample.service import due
 from jobs.preview_sample.service.showing import newest
 from jobs.settings import Settings
 from tests.builders import at, customer
-from tests.fixture_f import ingest_fixture_f
+from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.preview_sample.previewing import data, died, plan_of, preview, shown
 from tests.jobs.profiles.refreshing import refresh
@@ -27,17 +29,26 @@ NOW = datetime(2024, 1, 20, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def company(
-    spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, refreshed_f: Path
 ) -> Iterator[Workshop]:
-    with Workshop.open(spark, engine_settings, tmp_path_factory.mktemp("preview")) as workshop:
-        ingest_fixture_f(workshop)
-        refresh(workshop)
+    folder = shutil.copytree(refreshed_f, tmp_path_factory.mktemp("preview"), dirs_exist_ok=True)
+    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
         yield workshop
 
 
 @pytest.fixture(scope="module")
 def reports(company: Workshop) -> PreviewResult:
     return preview(company, at(4))
+
+
+def test_5_10_13_a_preview_of_an_empty_sandbox_is_made_of_zeros(
+    spark: SparkSession, engine_settings: Settings, tmp_path: Path
+) -> None:
+    with Workshop.open(spark, engine_settings, tmp_path) as empty:
+        result = preview(empty, at(4))
+        assert (result.status.total_rows, result.status.sampling_ratio, result.dataset_overlap) == (0, 1.0, ())
+        assert DeltaTable(empty.store.path("reports", "status")).to_pyarrow_table().num_rows == 1
+        assert newest(empty.catalog, None, NOW).report_id == result.report_id
 
 
 def test_5_10_1_the_status_counts_all_profiles_exactly(company: Workshop, reports: PreviewResult) -> None:
@@ -141,6 +152,8 @@ def test_reports_are_tables_that_any_reader_opens_and_every_column_says_what_it_
     query = f"select sum(profiles) from overlap where report_id = '{reports.report_id}'"
     assert duckdb.sql(query).fetchall() == [(5,)]
     assert pl.read_delta(path).filter(pl.col("report_id") == reports.report_id)["profiles"].sum() == 5
+    by_pandas = DeltaTable(path).to_pandas()
+    assert by_pandas[by_pandas.report_id == reports.report_id].profiles.sum() == 5
     assert overlap.schema.field("report_at").type.tz == "UTC"
 
 
