@@ -9,8 +9,8 @@ writes the note. The tables are `exports/profile_attribute_<policy>`: attributes
 events. The snapshot of a day takes the place of the one before.
 
 **Running it again is safe.** A snapshot shows the profiles as they are when it is taken; those of a day that is over
-cannot be had any more. So a scheduled run, or one of a backfill, leaves alone what has been taken since the instant
-that it stands for, and ends green, saying so: after days without Airflow, or a backfill of a year, there is one
+cannot be had any more. So a scheduled run, or one of a backfill, leaves alone what was taken or asked for since the
+instant that it stands for, and ends green, saying so: after days without Airflow, or a backfill of a year, there is one
 snapshot, not one a day. A run by hand takes one always. When the snapshot of one policy fails, the others are taken.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds, and the datasets stay as they were.
@@ -50,6 +50,8 @@ daily = CronTriggerTimetable(at, timezone="UTC", run_immediately=False) if at el
 
 @task(
     show_return_value_in_logs=False,
+    # A backfill begins several runs at once: each sees what the ones before it accepted.
+    max_active_tis_per_dag=1,
     doc_md="Write the record of an export job for each merge policy whose snapshot is due; a scheduled run asks for "
     "runs for the other sandboxes.",
 )
@@ -64,7 +66,7 @@ def accept_snapshots() -> list[str]:
         # A run by hand stands for no instant, though the form gives it one.
         if run.run_type != "manual" and run.logical_date is not None:
             params = params.model_copy(update={"unless_taken_since": run.logical_date})
-            others = {*known_sandboxes(settings.home)} - {settings.store.sandbox}
+            others = {*known_sandboxes(settings.home)} - {settings.store.sandbox} if params.sandbox is None else ()
             ask_for_runs(context, others, unless_taken_since=run.logical_date.isoformat())
         with catalog_of(context) as (catalog, used):
             accepted = accept(catalog, used, params, run_name(context))

@@ -4,16 +4,21 @@ A snapshot shows the profiles as they are when it is taken; those of a day that 
 that was taken since an instant serves for that instant, too, and is not taken again for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.exports import ExportJob
+from jobs.catalog.exports import ExportJob, ExportStatus
 from jobs.catalog.policies import MergePolicy
+from jobs.errors import Conflict
 from jobs.exports.models import IDENTITIES_SUFFIX, ExportParams, SnapshotParams
 from jobs.exports.service.accepting import accept
+from jobs.exports.service.choosing import view_of
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
+
+_MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -27,23 +32,17 @@ class Snapshots:
 def accept_snapshots(catalog: Catalog, settings: Settings, params: SnapshotParams, run: str) -> Snapshots:
     """Write the record of an export job for each merge policy whose snapshot is due; nothing runs yet.
 
-    A policy whose view is not made yet is left to a later snapshot. Errors as `accept`.
+    A policy whose view is not made yet, or not by its newest version, is left to a later snapshot. Errors as `accept`.
     """
-    cut = catalog.cut()
-    policies = [
-        policy
-        for policy in merge_policies.profile_policies(catalog)
-        if cut is not None and cut.table(f"profiles/{policy.id}") is not None
-    ]
+    policies = [one for one in merge_policies.profile_policies(catalog) if _has_view(catalog, settings, one)]
     if not policies:
         return Snapshots(why=f"no snapshot: sandbox {catalog.sandbox} has no profiles yet")
-    taken = {policy.id: _taken(catalog, policy, params.unless_taken_since) for policy in policies}
-    due = [policy for policy in policies if taken[policy.id] is None]
+    taken = _taken_since(catalog, policies, params.unless_taken_since)
+    due = [policy for policy in policies if policy.id not in taken]
     if not due:
-        last = max(at for at in taken.values() if at is not None)
         return Snapshots(
-            why=f"no snapshot: those of {params.unless_taken_since:%Y-%m-%d %H:%M} UTC and later are there, "
-            f"taken at {last:%Y-%m-%d %H:%M} UTC"
+            why=f"no snapshot: those for {params.unless_taken_since:%Y-%m-%d %H:%M} UTC are there or under way, the "
+            f"last one since {max(taken.values()):%Y-%m-%d %H:%M} UTC"
         )
     return Snapshots(tuple(accept(catalog, settings, _request(policy), run) for policy in due))
 
@@ -55,12 +54,28 @@ def dataset_of(policy_id: str) -> str:
     return f"{name}_" if name.endswith(IDENTITIES_SUFFIX) else name
 
 
-def _taken(catalog: Catalog, policy: MergePolicy, since: datetime | None) -> datetime | None:
-    """Return when the snapshot of a policy was taken, if that was since an instant."""
-    newest = catalog.newest_export(dataset_of(policy.id))
-    if since is None or newest is None or newest.began_at is None or newest.began_at < since:
-        return None
-    return newest.began_at
+def _has_view(catalog: Catalog, settings: Settings, policy: MergePolicy) -> bool:
+    try:
+        view_of(catalog, settings, policy, catalog.cut())
+    except Conflict:
+        return False
+    return True
+
+
+def _taken_since(catalog: Catalog, policies: Sequence[MergePolicy], since: datetime | None) -> dict[str, datetime]:
+    """Tell when the snapshots were begun that serve for an instant, by policy; those that are asked for count, too."""
+    if since is None:
+        return {}
+    found = {}
+    waiting = catalog.exports(_MOST, status=ExportStatus.NEW).jobs
+    for policy in policies:
+        dataset = dataset_of(policy.id)
+        jobs = [job for job in (*waiting, *catalog.exports_at_work()) if job.dataset_id == dataset]
+        newest = catalog.newest_export(dataset)
+        begun = [job.began_at or job.created_at for job in (*jobs, *([newest] if newest else []))]
+        if begun and max(begun) >= since:
+            found[policy.id] = max(begun)
+    return found
 
 
 def _request(policy: MergePolicy) -> ExportParams:
