@@ -18,6 +18,12 @@ from launcher import cdnow, expected
 SANDBOX = "demo"
 # Has a card, is known to the partner, and has logged in.
 PERSON = "00030"
+EXPORT = "all_profiles"
+BY_CITY = """
+    select homeAddress.city, count(*) as profiles, count(loyalty.card) as cards, sum(orderCount) as orders,
+           sum(spent) as spent
+    from profiles group by all order by profiles desc
+"""
 _OVERLAP_WIDTH = 60
 _DEFINITIONS = Path("conf") / "demo" / "definitions.yaml"
 
@@ -64,6 +70,7 @@ def play(checkout: Path, home: Path) -> None:
         raise SystemExit("demo: the store does not hold what the source holds")
     profiles(source)
     reports(source)
+    export(source)
 
 
 def profiles(source: Path) -> None:
@@ -94,6 +101,28 @@ def reports(source: Path) -> None:
     say(f"  {'profiles by the exact set of their datasets':<{_OVERLAP_WIDTH}} {'expected':>14} {'found':>14}")
     if not compare("", dict(sorted(wanted.items())), found, _OVERLAP_WIDTH) or set(found) != set(wanted):
         raise SystemExit("demo: the reports are not what the rule of the demo gives")
+
+
+def export(source: Path) -> None:
+    """Export all profiles, open the tables with DuckDB, and compare with what the rule of the demo gives."""
+    import duckdb
+    from deltalake import DeltaTable
+
+    say("All profiles as tables for analysts (`tessera export --dataset all_profiles …`), opened with DuckDB:")
+    tessera("export", "--dataset", EXPORT, "--create", "--name", "All profiles", "--empty-profiles")
+    paths = {table["name"]: table["path"] for table in tessera("tables")}
+    duck = duckdb.connect()
+    for view, table in {"profiles": EXPORT, "identities": f"{EXPORT}_identities"}.items():
+        duck.register(view, DeltaTable(paths[f"exports/{table}"]).to_pyarrow_dataset())
+    for line in str(duck.sql(BY_CITY)).splitlines():
+        say(f"  {line}")
+    by_city = dict(duck.sql("select coalesce(homeAddress.city, ''), count(*) from profiles group by 1").fetchall())
+    by_code = duck.sql("select namespace, count(distinct profile_id) from identities group by 1").fetchall()
+    found = {"profiles": sum(by_city.values())} | {f"with {code}": count for code, count in by_code}
+    found |= {f"in {city}": count for city, count in by_city.items() if city}
+    say(f"  {'':<30} {'expected':>14} {'found':>14}")
+    if not compare("exported: ", expected.exported(source), found):
+        raise SystemExit("demo: the export is not what the rule of the demo gives")
 
 
 def ingest(dataset: str, file: Path, batch: str, *how: str) -> None:
