@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -141,14 +142,13 @@ def _write_lake(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> dic
 def _write_records(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
     """Write fragments and links; returns the rows that no later row of the batch came after."""
     fit = placed.where(F.col(FIT))
-    fragments, links = _together(
+    fragments, links, identities = _together(
         lambda: _write_fragments(spark, plan, record_fragments(plan), record_rows(placed, plan)),
         lambda: _write(spark, plan, links_table(plan), link_rows(fit, plan, IDENTITY), Fault.LINKS),
+        lambda: fit.agg(F.count_distinct(IDENTITY)).collect()[0][0] if plan.dataset.upsert else None,
     )
-    keys: int = sum(written.rows for written in fragments.values())
-    if plan.dataset.upsert:
-        keys = fit.agg(F.count_distinct(IDENTITY)).collect()[0][0]
-    return keys, fragments | links
+    applied = sum(written.rows for written in fragments.values()) if identities is None else identities
+    return applied, fragments | links
 
 
 def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> tuple[int, dict[str, Written]]:
@@ -205,11 +205,11 @@ def _own_run(plan: IngestPlan) -> str:
     return f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(plan.batch_id))}"
 
 
-def _together(*writes: Callable[[], dict[str, Written]]) -> list[dict[str, Written]]:
-    """Make writes to different tables at once: most of the time of a small one is spent in planning and committing."""
-    executor = ThreadPoolExecutor(len(writes))
+def _together(*works: Callable[[], Any]) -> list[Any]:
+    """Write different tables at once, or count beside it: a small write spends its time in planning and committing."""
+    executor = ThreadPoolExecutor(len(works))
     try:
-        return [future.result() for future in [executor.submit(write) for write in writes]]
+        return [future.result() for future in [executor.submit(work) for work in works]]
     except Exception:
         executor.shutdown()
         raise

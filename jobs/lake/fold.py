@@ -10,14 +10,16 @@ from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import BASE, LEVEL, OP, PART, PUT, KeyedTable
-from jobs.lake.layout import Layout, is_run, load, look
-from jobs.lake.reduce import resolve
+from jobs.lake.layout import Layout, is_base, is_run, load, look
+from jobs.lake.reduce import lay_over
 from jobs.lake.runs import hash_of
 from jobs.lake.sql import table_at
-from jobs.lake.taking import memory, source, take, with_all_columns
+from jobs.lake.taking import memory, take, with_all_columns
 
 # The number of buckets changes when the wanted one is this many times larger, or this many times smaller.
 _MORE_BUCKETS, _FEWER_BUCKETS = 2, 4
+# Keys that every worker may hold in memory, some 100 MB of them; with more the base is shuffled to them.
+_MOST_BROADCAST = 1_000_000
 
 
 class Fold(BaseModel):
@@ -63,12 +65,14 @@ class FoldPlan:
         buckets: number of buckets that the base will have.
         rewritten: how many of them will be written.
         base_parts: every partition of the base that will be replaced.
+        run_rows: rows of the runs.
     """
 
     layout: Layout
     buckets: int
     rewritten: int
     base_parts: tuple[str, ...]
+    run_rows: int = 0
 
 
 def fold(
@@ -112,7 +116,8 @@ def plan(
     count = buckets or _wanted_buckets(_table_bytes(spark, table), table.file_bytes, layout.buckets)
     names = {f"{count}-{bucket}" for bucket in _touched_buckets(spark, table, layout, count)}
     replaced = {*names, *(layout.base_parts if count != layout.buckets else ())}
-    return FoldPlan(layout, count, len(names), tuple(sorted(replaced)))
+    run_rows = load(spark, table).where(is_run([run.batch_id for run in layout.pending])).count()
+    return FoldPlan(layout, count, len(names), tuple(sorted(replaced)), run_rows)
 
 
 def execute(spark: SparkSession, table: KeyedTable, planned: FoldPlan, commit: CommitInfo) -> Fold:
@@ -152,12 +157,13 @@ def _bucket(table: KeyedTable, count: int) -> Column:
 
 def _folded(rows: DataFrame, table: KeyedTable, planned: FoldPlan) -> DataFrame:
     layout, count = planned.layout, planned.buckets
-    bucket = _bucket(table, count)
-    moved = source(rows, layout, planned.base_parts)
-    # By bucket alone, so that one shuffle serves the windows by key too and a bucket is one file. Twice the buckets in
-    # tasks, so that fewer of them share one.
-    placed = moved.withColumn(PART, F.concat(F.lit(f"{count}-"), bucket)).repartition(count * 2, PART)
-    base = resolve(placed, table, within=[PART]).withColumns({LEVEL: F.lit(BASE), OP: F.lit(PUT)})
+    base = rows.where(is_base() & F.col(PART).isin(list(planned.base_parts)))
+    runs = rows.where(is_run([run.batch_id for run in layout.pending]))
+    merged = lay_over(base, runs, table, layout.late, broadcast=planned.run_rows <= _MOST_BROADCAST)
+    # A task a bucket: by hash, several would share a task while others have none.
+    bucketed = merged.repartitionById(count, _bucket(table, count))
+    place = {PART: F.concat(F.lit(f"{count}-"), _bucket(table, count)), LEVEL: F.lit(BASE), OP: F.lit(PUT)}
+    placed = bucketed.withColumns(place)
     taken = memory(rows, layout, table.run_column)
-    together = with_all_columns(base, table.table).unionByName(with_all_columns(taken, table.table))
+    together = with_all_columns(placed, table.table).unionByName(with_all_columns(taken, table.table))
     return together.sortWithinPartitions(LEVEL, PART, *table.key_names)

@@ -10,7 +10,29 @@ from jobs.lake.sql import quoted
 _FLOOR, _VOID, _RANK = "_floor", "_void", "_rank"
 
 
-def resolve(rows: DataFrame, table: KeyedTable, within: Sequence[str] = ()) -> DataFrame:
+def lay_over(base: DataFrame, runs: DataFrame, table: KeyedTable, late: bool, broadcast: bool = False) -> DataFrame:
+    """Make one row per key of the base and the runs; the base's rows whose key no run has, which are most, pass as is.
+
+    Args:
+        base: rows of the base, all columns of the Delta table.
+        runs: rows of runs, as many columns.
+        table: says how the rows of a key make one.
+        late: whether a run has a `_seq` below that of a run in the base.
+        broadcast: whether every worker may hold the runs' keys in memory; the base then is not shuffled.
+
+    Returns:
+        `table.visible_names`, as of `resolve`.
+    """
+    keys = runs.select(table.key_names).distinct()
+    touched = F.broadcast(keys) if broadcast else keys
+    needs_base = late or table.mode is not Mode.REPLACE
+    contested = runs.unionByName(base.join(touched, table.key_names, "left_semi")) if needs_base else runs
+    visible = [_named(name) for name in table.visible_names]
+    untouched = base.join(touched, table.key_names, "left_anti")
+    return untouched.select(visible).unionByName(resolve(contested, table).select(visible))
+
+
+def resolve(rows: DataFrame, table: KeyedTable) -> DataFrame:
     """Make one row per key of rows of runs and of base.
 
     Grain in: any number of rows per key, the key's base row among them if it has one.
@@ -19,13 +41,12 @@ def resolve(rows: DataFrame, table: KeyedTable, within: Sequence[str] = ()) -> D
     Args:
         rows: all columns of the Delta table.
         table: says how the rows of a key make one.
-        within: further columns that a key determines and that the result keeps, e.g. those the frame is partitioned by.
 
     Returns:
-        `within`, key, payload, and `_seq`, `_ord`, `_at` of the key's last row; in mode patch `_from`.
+        Key, payload, and `_seq`, `_ord`, `_at` of the key's last row; in mode patch `_from`.
     """
     reducers = {Mode.REPLACE: _last, Mode.PATCH: _patched, Mode.COMBINE: _combined}
-    return reducers[table.mode](rows, table, [*within, *table.key_names])
+    return reducers[table.mode](rows, table, table.key_names)
 
 
 def _order() -> Column:

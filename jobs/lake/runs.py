@@ -30,7 +30,7 @@ from jobs.lake.keyed_table import (
     key_hash,
 )
 from jobs.lake.layout import Layout, folded_runs, is_base, is_run, load, look
-from jobs.lake.reduce import resolve
+from jobs.lake.reduce import lay_over, resolve
 from jobs.lake.sql import checked_batch_id, literal, quoted
 from jobs.lake.tables import remove_where, replace_where
 
@@ -95,11 +95,7 @@ def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int
     if not layout.pending:
         return base.select(visible)
     runs = rows.where(is_run([run.batch_id for run in layout.pending]))
-    touched = runs.select(table.key_names).distinct()
-    needs_base = layout.late or table.mode is not Mode.REPLACE
-    contested = runs.unionByName(base.join(touched, table.key_names, "left_semi")) if needs_base else runs
-    untouched = base.join(touched, table.key_names, "left_anti")
-    return untouched.select(visible).unionByName(resolve(contested, table).select(visible))
+    return lay_over(base, runs, table, layout.late)
 
 
 def read_keys(
