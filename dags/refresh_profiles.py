@@ -4,8 +4,8 @@
 Batches that end while a run is at work are taken by one next run. Also by hand with the form, and by
 `tessera refresh --via-airflow`.
 
-**What it does.** `accept_refresh` writes the refresh's record; when batches of several sandboxes asked, it asks for a
-run of its own for each of the others. `refresh_views` stitches the identities that the batches name, makes the profiles
+**What it does.** `accept_refresh` writes the refresh's record; every other sandbox whose profiles lack a batch gets a
+run of its own. `refresh_views` stitches the identities that the batches name, makes the profiles
 that they touch anew under every merge policy, writes those that changed, and publishes all of it at once as a cut;
 `record_outcome` closes the record whatever happened and writes the note that the grid shows. With `full` everything is
 made anew from links and fragments, by the same code; that changes nothing unless something was wrong.
@@ -42,24 +42,39 @@ from profile_tasks import (
 from jobs.catalog.forms import known_sandboxes
 from jobs.profiles.models import RefreshParams
 
+DAG_ID = "refresh_profiles"
 settings = settings_for()
 timeout = timedelta(minutes=settings.dags.refresh_timeout_minutes)
 
 
 @task(
     show_return_value_in_logs=False,
-    doc_md="Write the refresh's record; ask for runs for the other sandboxes whose batches asked for this one.",
+    doc_md="Write the refresh's record; ask for runs for the other sandboxes whose profiles lack a batch.",
 )
 def accept_refresh() -> str:
     """Accept a refresh of the first sandbox that asks; returns the record's id."""
     context = get_current_context()
     with said_to_people(context):
-        ask_for_runs(context, asking_sandboxes(context)[1:])
+        if context["dag_run"].run_type != "manual":
+            asking = asking_sandboxes(context)
+            own = (asking or [settings.store.sandbox])[0]
+            # Of several batches that end while a run is at work, Airflow tells the next run of the first one only.
+            others = {*asking, *known_sandboxes(settings.home)} - {own}
+            ask_for_runs(context, (other for other in others if _is_behind(other)))
     return accepted("profiles", RefreshParams.__name__)
 
 
+def _is_behind(sandbox: str) -> bool:
+    """Look into a sandbox's catalog whether its profiles lack a batch."""
+    from jobs.catalog.database import Catalog
+    from jobs.profiles.service import is_behind
+
+    with Catalog.open(settings_for(sandbox).catalog_url, sandbox, f"airflow:{DAG_ID}") as catalog:
+        return is_behind(catalog)
+
+
 with DAG(
-    "refresh_profiles",
+    DAG_ID,
     dag_display_name="Refresh the profiles",
     description="Stitch identities and bring the view of every merge policy up to date",
     doc_md=__doc__,

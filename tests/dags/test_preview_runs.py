@@ -10,11 +10,17 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.previews import PreviewStatus
 from jobs.preview_sample.models import PreviewResult
 from tests.airflow_api import AirflowApi, wait_until
+from tests.builders import event, write_jsonl
 from tests.dags.workplace import Workplace, events
 
 pytestmark = pytest.mark.timeout(1200)
 
 SANDBOX = "previews"
+AT_ONCE = "[landing]\nquiet_seconds = 0\n"
+
+
+def overlay_of(workplace: Workplace) -> Path:
+    return workplace.platform.home / "tessera.toml"
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +32,8 @@ def folder(workplace: Workplace) -> Iterator[Path]:
     workplace.platform.tessera("apply", str(file), "--sandbox", SANDBOX)
     place = workplace.platform.home / "landing" / SANDBOX / "stays"
     place.mkdir(parents=True)
-    overlay = workplace.platform.home / "tessera.toml"
-    overlay.write_text("[landing]\nquiet_seconds = 0\n")
+    overlay = overlay_of(workplace)
+    overlay.write_text(AT_ONCE)
     workplace.pause("refresh_profiles", False)
     yield place
     workplace.pause("refresh_profiles")
@@ -88,3 +94,22 @@ def test_a_preview_by_hand_is_made_whatever_has_moved(workplace: Workplace, fold
     assert len(reported(workplace)) == before + 1
     run = previews.end_of(record["run"].split("/")[1])
     assert (run["state"], run["note"].splitlines()[0].startswith(f"preview {record['id']}: ")) == ("success", True)
+
+
+def test_a_look_by_time_finds_the_other_sandboxes_whose_profiles_have_moved(
+    workplace: Workplace, folder: Path, previews: AirflowApi
+) -> None:
+    """Commands do the work here, of which no asset tells."""
+    rows = (event(f"n{n}", customerID=f"n{n}", **{"endUserIDs.ecid": ...}) for n in range(7))
+    file = write_jsonl(workplace.folder / "new.jsonl", rows)
+    workplace.platform.tessera("ingest", "stays", str(file), "--sandbox", SANDBOX)
+    workplace.platform.tessera("refresh", "--sandbox", SANDBOX)
+    before = len(reported(workplace))
+    overlay_of(workplace).write_text(f'{AT_ONCE}[preview]\nschedule = "* * * * *"\n')
+    wait_until(lambda: len(reported(workplace)) > before, 400, "a look by time")
+    assert reported(workplace)[0].status.total_rows == 14
+    with opened(workplace) as catalog:
+        run_id = catalog.previews()[0].run.split("/")[1]
+    assert previews.end_of(run_id)["note"].startswith(f"preview {reported(workplace)[0].report_id}: 14 profiles (+7 ")
+    looked = previews.end_of(run_id.removeprefix(f"{SANDBOX}."))
+    assert (looked["run_type"], looked["state"]) == ("scheduled", "success")

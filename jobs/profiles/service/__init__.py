@@ -11,6 +11,7 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.refreshes import Refresh, RefreshStatus
 from jobs.errors import InvalidRequest
 from jobs.profiles.models import RefreshParams, RefreshResult
+from jobs.profiles.service.planning import is_behind as is_behind
 from jobs.session.engines import Engine
 from jobs.settings import Settings
 

@@ -64,6 +64,11 @@ def publish(catalog: Catalog, done: Planned, result: RefreshResult) -> Refresh:
     return catalog.publish_refresh(done.refresh.id, done.attempt, told.document(), tables, done.found.batches)
 
 
+def is_behind(catalog: Catalog) -> bool:
+    """Tell whether batches were ingested, or removed, since the newest cut. Reads the catalog alone."""
+    return bool(_look(catalog).touched)
+
+
 @dataclass(frozen=True)
 class Found:
     """What the catalog says at the begin of an attempt.
