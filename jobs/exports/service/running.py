@@ -56,8 +56,8 @@ def _give_up(catalog: Catalog, turn: Turn[ExportJob]) -> None:
     Raises:
         Conflict: another attempt took the job over, or it was cancelled: this is why the attempt's work was ended.
     """
-    turn.renew()
     try:
+        turn.renew()
         put_back(catalog, turn)
     except StoreError as refused:
         logger.warning("the rows of export job %s are not put back yet: %s", turn.record.id, refused)

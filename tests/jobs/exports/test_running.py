@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ PATIENCE_SECONDS = 600  # of a busy machine
 class At(LogProgress):
     """Does something when a job comes to a stage."""
 
-    def __init__(self, stage: str, what: Callable[[], None]) -> None:
+    def __init__(self, stage: str, what: Callable[[], object]) -> None:
         super().__init__()
         self._stage_name, self._what = stage, what
 
@@ -98,10 +99,11 @@ def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
 def test_on_a_full_disk_a_job_fails_and_the_former_rows_stay(
     spark: SparkSession, engine: Engine, engine_settings: Settings, company: Workshop, tmp_path: Path
 ) -> None:
+    home = tmp_path / "home"
     try:
-        with mounted(tmp_path / "disk") as disk:
-            shutil.copytree(company.folder, disk / "home")
-            with Workshop.open(spark, engine_settings, tmp_path / "disk" / "home") as workshop:
+        with mounted(home / "store") as disk:
+            shutil.copytree(company.folder, home, dirs_exist_ok=True)
+            with Workshop.open(spark, engine_settings, home) as workshop:
                 _fill_while_writing(workshop, engine, disk)
     except CannotMount as refused:
         pytest.skip(f"no file system can be mounted here: {refused}")
@@ -110,11 +112,10 @@ def test_on_a_full_disk_a_job_fails_and_the_former_rows_stay(
 def _fill_while_writing(workshop: Workshop, engine: Engine, disk: Path) -> None:
     ran(workshop, engine, asked(workshop, "kept"))
     job = asked(workshop, "kept", fields=("loyalty",), empty_profiles=True)
-    filling = full(disk)
-    with pytest.raises(StoreError, match="exports/kept: the write failed: the disk is full"):
-        ran(workshop, engine, job, At(WRITING, filling.__enter__))
-    assert set(rows(workshop, "kept")) == {P1, P2, P3}
-    filling.__exit__(None, None, None)
+    with ExitStack() as filled:
+        with pytest.raises(StoreError, match=r"exports/kept: the write failed: .*disk is full"):
+            ran(workshop, engine, job, At(WRITING, lambda: filled.enter_context(full(disk))))
+        assert set(rows(workshop, "kept")) == {P1, P2, P3}
     assert closed(workshop, job).status is ExportStatus.FAILED
     _assert_kept(workshop)
 
