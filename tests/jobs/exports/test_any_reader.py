@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs.lake.reader import describe, tables
 from jobs.settings import Settings
-from tests.builders import Row, crm, customer, event, field, loyalty, member, web
+from tests.builders import Row, crm, customer, event, field, web
 from tests.jobs.conftest import in_partitions
 from tests.jobs.exports.exporting import export
 from tests.jobs.exports.readers import READERS, assert_opens_everywhere, in_one_form, with_spark
@@ -59,12 +59,12 @@ def exported(spark: SparkSession, engine_settings: Settings, tmp_path_factory: p
     """Two profiles with values of every type and with none, exported with their events."""
     place = tmp_path_factory.mktemp("readers")
     with Workshop.open(spark, engine_settings, place) as workshop, in_partitions(spark, 2):
-        fields = [*crm()["fields"], *(field(path, kind) for path, (kind, *_) in OTHERS.items())]
-        workshop.apply(crm(fields=fields), loyalty(), web())
-        given = {"person.name.firstName": "Zoé 조", "personalEmail.address": "a@x.io"}
-        given |= {path: told for path, (_, told, _) in OTHERS.items()}
+        others = [field(path, kind) for path, (kind, *_) in OTHERS.items()]
+        loyal = [field("loyalty.tier"), field("loyalty.points", "integer")]
+        workshop.apply(crm(fields=[*crm()["fields"], *loyal, *others]), web())
+        given = {"person.name.firstName": "Zoé 조", "personalEmail.address": "a@x.io", "loyalty.tier": "gold"}
+        given |= {"homeAddress.city": "Lyon", **{path: told for path, (_, told, _) in OTHERS.items()}}
         workshop.ingest("crm", customer("c1", **given), customer("c2"))
-        workshop.ingest("loyalty", member("a@x.io", **{"loyalty.tier": "gold", "homeAddress.city": "Lyon"}))
         price = {"commerce.order.priceTotal": "20.00"}
         workshop.ingest("web", event("e1", personID="c1", **price), event("e2", personID="c1"))
         refresh(workshop)
