@@ -13,6 +13,7 @@ from jobs.exports.service import accept
 from jobs.exports.service.manifest import write_manifest
 from jobs.exports.service.planning import planned
 from tests.builders import Row
+from tests.jobs.exports.readers import assert_opens_everywhere
 from tests.jobs.ingest.workshop import Silent, Workshop
 
 
@@ -33,11 +34,13 @@ def begun(workshop: Workshop, job_id: str) -> tuple[ExportPlan, Attempt]:
 
 
 def export(workshop: Workshop, dataset: str = "people", **more: Any) -> ExportResult:
-    """Export as a command does."""
+    """Export as a command does; every reader opens what comes of it."""
     record = asked(workshop, dataset, **more)
     plan, attempt = begun(workshop, record.id)
     result = write_manifest(plan.store, record, job.run(workshop.spark, plan, Silent()))
     done = workshop.catalog.finish_export(record.id, attempt, result.document())
+    for name in result.tables:
+        assert_opens_everywhere(workshop.store.at(name))
     return ExportResult.model_validate(done.result)
 
 
