@@ -46,7 +46,7 @@ def test_jobs_to_one_dataset_run_one_after_the_other_and_jobs_to_two_side_by_sid
     first, second, other = (catalog.create_export(name, {}).id for name in ("people", "people", "others"))
     catalog.begin_export(first, ONE)
     catalog.begin_export(other, attempt("three"))
-    with pytest.raises(JobBusy, match="export job '1' of sandbox 'test.*' to dataset 'people' is running"):
+    with pytest.raises(JobBusy, match=r"export job '1' of sandbox 'test.*' to dataset 'people' is running"):
         catalog.begin_export(second, TWO)
     clock.advance(seconds=61)
     with pytest.raises(StaleJob) as stale:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from jobs.catalog.union_schema import chosen
 from jobs.entities.transforms import Fragment, as_json, givers, identity_parts, nested
 from jobs.merge_policies.models import IDENTITY_MAP, MergePolicy, UnionSchema
 from tests.jobs.merge_policies.oracle import Row, merged, profiles
