@@ -66,7 +66,9 @@ def maintain(catalog: Catalog, settings: Settings) -> None:
     steps = ("orphans", "fold", "compact", "purge", "vacuum")
     record = accept(catalog, settings, MaintenanceParams(steps=steps), "upkeep")
     engine, later = Engine.parse(settings.engine.spark), datetime.now(UTC) + timedelta(days=8)
-    done = running.maintain(catalog, settings, engine, record.id, "upkeep", now=later)
+    # As `tessera maintain` does: one that was killed renews its lease no more.
+    wait = settings.ingest.lease_seconds
+    done = running.maintain(catalog, settings, engine, record.id, "upkeep", now=later, wait_seconds=wait)
     sys.stdout.write(f"{summary(done)}\n")
     if done.status is not MaintenanceStatus.DONE:
         sys.exit(1)
