@@ -4,6 +4,7 @@ A snapshot shows the profiles as they are when it is taken; those of a day that 
 that was taken since an instant serves for that instant, too, and is not taken again for it.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from jobs.exports.service.choosing import view_of
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
 
+_MOST_CHARACTERS = 63  # of a dataset's id
 _MOST = 1000
 
 
@@ -50,8 +52,10 @@ def accept_snapshots(catalog: Catalog, settings: Settings, params: SnapshotParam
 def dataset_of(policy_id: str) -> str:
     """Return the id of the dataset that has the snapshot of a policy; no two policies have the same."""
     name = f"profile_attribute_{policy_id.replace('-', '_')}"
-    # The id of a policy does not end with a dash; that of a dataset not with what its identities are kept under.
-    return f"{name}_" if name.endswith(IDENTITIES_SUFFIX) else name
+    if "_" not in policy_id and len(name) <= _MOST_CHARACTERS and not name.endswith(IDENTITIES_SUFFIX):
+        return name
+    digest = hashlib.sha256(policy_id.encode()).hexdigest()[:8]
+    return f"{name[: _MOST_CHARACTERS - len(digest) - 1]}_{digest}"
 
 
 def _has_view(catalog: Catalog, settings: Settings, policy: MergePolicy) -> bool:

@@ -1,11 +1,13 @@
 """Which snapshots are due: one for each policy that has profiles, and none twice for an instant."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from jobs.catalog.database import Catalog
+from jobs.catalog.dataset_fields import DATASET_PATTERN
 from jobs.catalog.records import Attempt
 from jobs.catalog.refreshes import CutTable
 from jobs.exports.models import SnapshotParams
@@ -103,7 +105,9 @@ def test_a_sandbox_without_profiles_has_no_snapshot(settings: Settings) -> None:
 
 
 def test_no_two_policies_share_a_dataset() -> None:
-    ids = ["a", "a-identities", "a-identities-2", "identities"]
+    long = "p" * 63
+    ids = ["a", "a-b", "a_b", "a-identities", "a-identities-2", "a_identities", "identities", long, f"{long[:-1]}q"]
     found = {dataset_of(policy_id) for policy_id in ids}
     assert len(found) == len(ids)
     assert not any(dataset.endswith("_identities") for dataset in found)
+    assert all(re.fullmatch(DATASET_PATTERN, dataset) for dataset in found)
