@@ -1,9 +1,11 @@
 """Lookups over the profiles of fixture F, under three policies."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from jobs.catalog.database import Catalog
 from jobs.entities.models import EntityQuery
@@ -79,16 +81,17 @@ def test_a_policy_decides_whose_values_a_profile_has(
     assert attributes(ask(profiled, "Email", "a@x.io", merge_policy_id=policy)) == expected
 
 
-def test_making_another_policy_the_default_only_points_lookups_to_its_view(profiled: Workshop) -> None:
-    before = profiled.catalog.cut()
-    operation = {"op": "replace", "path": "/default", "value": "true"}
-    merge_policies.patch(profiled.catalog, "crm-first", operation)
-    try:
-        assert ask(profiled, "Email", "a@x.io").entity.entity["homeAddress"] == {"city": "Paris"}
-        assert refresh(profiled).views == {}
-        assert profiled.catalog.cut() == before
-    finally:
-        merge_policies.patch(profiled.catalog, "default", operation)
+def test_making_another_policy_the_default_only_points_lookups_to_its_view(
+    spark: SparkSession, engine_settings: Settings, profiled: Workshop, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(profiled.folder, tmp_path / "copy")
+    with Workshop.open(spark, engine_settings, folder) as company:
+        before = company.catalog.cut()
+        operation = {"op": "replace", "path": "/default", "value": "true"}
+        merge_policies.patch(company.catalog, "crm-first", operation)
+        assert ask(company, "Email", "a@x.io").entity.entity["homeAddress"] == {"city": "Paris"}
+        assert refresh(company).views == {}
+        assert company.catalog.cut() == before
 
 
 def test_origins_name_dataset_batch_and_instant_of_each_value_and_of_those_that_lost(profiled: Workshop) -> None:
