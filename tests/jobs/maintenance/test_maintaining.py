@@ -316,4 +316,4 @@ def test_a_maintenance_that_its_run_leaves_behind_is_closed_and_another_runs_lef
     run = "maintenance/{}/record_outcome/1"
     assert " is RUNNING" in close(workshop.catalog, workshop.settings, record.id, run.format("r2"))
     told = close(workshop.catalog, workshop.settings, record.id, run.format("r1"))
-    assert told == f"maintenance {record.id} is FAILED: cancelled, or killed, before the end"
+    assert told == f"maintenance {record.id} is FAILED: cancelled, or killed, before it was done"
