@@ -23,7 +23,7 @@ from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import BASE, LEVEL, PART
 from jobs.lake.layout import Layout, is_base, is_run, load, look
 from jobs.lake.schema import BATCH, Table
-from jobs.lake.taking import memory, source, take, with_all_columns
+from jobs.lake.taking import memory, take, with_all_columns
 
 # Spark writes a year outside these with a sign or more digits; no real event has one.
 _FIRST_YEAR, _LAST_YEAR = 1, 9999
@@ -209,7 +209,9 @@ def _compacted(rows: DataFrame, log: EventLog, planned: CompactionPlan) -> DataF
     day = _day(log)
     month = F.substring(day, 1, _MONTH)
     part = F.when(month.isin(list(planned.by_day)), day).otherwise(month)
-    moved = source(rows, planned.layout, planned.replaced).withColumns({PART: part, LEVEL: F.lit(BASE)})
+    runs = rows.where(is_run([run.batch_id for run in planned.layout.pending]))
+    source = runs.unionByName(rows.where(is_base() & F.col(PART).isin(list(planned.replaced))))
+    moved = source.withColumns({PART: part, LEVEL: F.lit(BASE)})
     placed = moved.repartitionByRange(planned.files, PART, log.key)
     taken = memory(rows, planned.layout, log.run_column)
     together = with_all_columns(placed, log.table).unionByName(with_all_columns(taken, log.table))

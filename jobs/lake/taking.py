@@ -15,7 +15,7 @@ from jobs.errors import Conflict, StoreError
 from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, PART, RUN, SEQ
-from jobs.lake.layout import Layout, is_base, is_run
+from jobs.lake.layout import Layout, is_run
 from jobs.lake.schema import Table
 from jobs.lake.sql import checked_batch_id, literal, quoted
 from jobs.lake.tables import replace_where
@@ -23,12 +23,6 @@ from jobs.lake.tables import replace_where
 _TAKEN_MEANWHILE = "folded by another meanwhile"
 # Another taking came between planning and writing, or a run got rows of other parts: the next one will do.
 _OVERTAKEN = (_TAKEN_MEANWHILE, "DELTA_REPLACE_WHERE_MISMATCH")
-
-
-def source(rows: DataFrame, layout: Layout, base_parts: Sequence[str]) -> DataFrame:
-    """Return the rows that a taking moves or rewrites: those of the pending runs and of the named parts of the base."""
-    runs = rows.where(is_run([run.batch_id for run in layout.pending]))
-    return runs.unionByName(rows.where(is_base() & F.col(PART).isin(list(base_parts))))
 
 
 def memory(rows: DataFrame, layout: Layout, run_column: str) -> DataFrame:
