@@ -133,6 +133,18 @@ class ExportSettings(_Section):
     timeout_minutes: float = Field(gt=0)
 
 
+class SystemJobSettings(_Section):
+    """Who has to agree to a deletion, and how long it may wait and take."""
+
+    approval: bool
+    four_eyes: bool
+    approval_hours: float = Field(gt=0)
+    approvers: tuple[Annotated[str, StringConstraints(min_length=1)], ...]
+    max_open: int = Field(ge=1)
+    max_delay_days: float = Field(gt=0)
+    timeout_minutes: float = Field(gt=0)
+
+
 class DagSettings(_Section):
     """Bounds of the DAGs."""
 
@@ -208,6 +220,7 @@ class Settings(BaseSettings):
     dags: DagSettings
     preview: PreviewSettings
     exports: ExportSettings
+    system_jobs: SystemJobSettings
     landing: LandingSettings
     maintenance: MaintenanceSettings
     alerts: AlertSettings
