@@ -35,7 +35,7 @@ from profile_tasks import (
     settings_for,
 )
 
-from jobs.catalog.forms import known_datasets, known_fields, known_sandboxes
+from jobs.catalog.forms import known_datasets, known_fields, known_policies, known_sandboxes
 from jobs.exports.models import CopyFormat, ExportParams
 
 settings = settings_for()
@@ -52,6 +52,7 @@ with DAG(
         examples={
             "dataset": known_datasets(settings.home, kinds=("profiles",)),
             "fields": known_fields(settings.home, "record"),
+            "merge_policy": known_policies(settings.home),
             "event_fields": known_fields(settings.home, "events"),
             "copies": list(CopyFormat),
             "sandbox": known_sandboxes(settings.home),

@@ -16,6 +16,11 @@ class PolicyCatalog(Transactions):
         with self._reading() as scope:
             return policy_records.policies(scope)
 
+    def policies_of_all_sandboxes(self) -> dict[str, list[str]]:
+        """List the ids of the policies that make profiles by sandbox: what a trigger form offers."""
+        with self._reading() as scope:
+            return policy_records.policies_by_sandbox(scope)
+
     def merge_policy(self, policy_id: str, version: int | None = None) -> MergePolicy:
         """Return a policy, as it is or as it was in a version; NotFound when there is none."""
         with self._reading() as scope:

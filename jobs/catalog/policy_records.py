@@ -14,6 +14,7 @@ from jobs.catalog.definitions import DatasetKind
 from jobs.catalog.policies import (
     DEFAULT_ID,
     MAX_POLICIES,
+    PROFILE_CLASS,
     SHIPPED,
     MergePolicy,
     PolicyBody,
@@ -43,6 +44,17 @@ def policies(scope: Scope) -> list[MergePolicy]:
         .order_by(MergePolicyRow.created_at, MergePolicyRow.id)
     )
     return [_as_policy(row) for row in scope.session.scalars(wanted)]
+
+
+def policies_by_sandbox(scope: Scope) -> dict[str, list[str]]:
+    """List the ids of the policies that make profiles, of every sandbox."""
+    wanted = select(MergePolicyRow.sandbox, MergePolicyRow.id).where(
+        MergePolicyRow.schema_name == PROFILE_CLASS, MergePolicyRow.deleted_at.is_(None)
+    )
+    found: dict[str, list[str]] = {}
+    for sandbox, policy_id in scope.session.execute(wanted.order_by(MergePolicyRow.sandbox, MergePolicyRow.id)):
+        found.setdefault(sandbox, []).append(policy_id)
+    return found
 
 
 def policy(scope: Scope, policy_id: str, version: int | None = None) -> MergePolicy:

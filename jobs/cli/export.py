@@ -10,7 +10,6 @@ from pydantic import RootModel
 
 from jobs.catalog.database import Catalog, utc_now
 from jobs.catalog.exports import ExportJob, ExportStatus
-from jobs.catalog.job_records import JobBusy
 from jobs.cli import options, output
 from jobs.dag_runs import DagRuns, run_to_the_end
 from jobs.errors import InvalidRequest, StoreError
@@ -145,11 +144,10 @@ def _here(catalog: Catalog, settings: Settings, params: ExportParams) -> ExportJ
     engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
     try:
         return run(catalog, settings, engine, accepted.id, _RUN, progress_for_terminal(), wait)
-    except JobBusy:
-        raise
     except BaseException:
         # Nobody runs it again: it is asked for anew.
-        close(catalog, settings, accepted.id, _RUN)
+        is_waiting = catalog.export(accepted.id).status is ExportStatus.NEW
+        (cancel if is_waiting else close)(catalog, settings, accepted.id, _RUN)
         raise
 
 

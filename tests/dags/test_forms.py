@@ -1,7 +1,10 @@
 """A form is made of a model: what the model demands, the form demands."""
 
+import importlib
+import sys
 from datetime import date
 from enum import StrEnum
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -9,7 +12,11 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from pydantic import AwareDatetime, BaseModel, Field
 
+from jobs.catalog.database import Catalog
+from jobs.catalog.forms import write_forms
 from jobs.ingest.models import IngestParams
+from jobs.merge_policies import service as merge_policies
+from tests.builders import definitions, loyalty
 
 
 class Colour(StrEnum):
@@ -122,6 +129,27 @@ def test_the_form_of_ingest_asks_for_what_its_model_asks(profile_tasks: ModuleTy
     assert [fields[name].value for name in ("format", "batch_id", "at", "sandbox")] == ["auto", None, None, None]
     with pytest.raises(ParamValidationError, match="does not match"):
         fields["dataset"].resolve("../x")
+
+
+def test_the_form_of_exports_offers_what_was_applied(
+    profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del profile_tasks  # what the DAG file shares with the others is found
+    with Catalog.open(f"sqlite:///{tmp_path / 'catalog.db'}", "prod", "test") as catalog:
+        catalog.apply(definitions(loyalty(), {"id": "people", "kind": "profiles"}))
+        merge_policies.create(catalog, {"name": "One by one", "identityGraph": {"type": "none"}})
+        write_forms(tmp_path, catalog)
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "export_jobs", raising=False)
+    params = importlib.import_module("export_jobs").exported.dag.params
+    fields = {name: params.get_param(name).schema.get("examples") for name in params}
+    assert {name: offered for name, offered in fields.items() if offered} == {
+        "dataset": ["people"],
+        "fields": sorted(field["path"] for field in loyalty()["fields"]),
+        "merge_policy": ["default", "one-by-one"],
+        "copies": ["parquet", "csv"],
+        "sandbox": ["prod"],
+    }
 
 
 def _must_be_given(fields: dict[str, Any]) -> list[str]:

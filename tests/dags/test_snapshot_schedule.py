@@ -10,7 +10,7 @@ import pytest
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
 
-# Airflow has a library put a schedule into words, which wants a locale; the platform gives Airflow one, a test need not.
+# Airflow has a library put a schedule into words, which wants a locale: the platform gives Airflow one.
 pytestmark = pytest.mark.filterwarnings("ignore:No system locale set:UserWarning")
 
 

@@ -34,19 +34,23 @@ class Snapshots:
 def accept_snapshots(catalog: Catalog, settings: Settings, params: SnapshotParams, run: str) -> Snapshots:
     """Write the record of an export job for each merge policy whose snapshot is due; nothing runs yet.
 
-    A policy whose view is not made yet, or not by its newest version, is left to a later snapshot. Errors as `accept`.
+    A policy whose view is not made yet, or not by its newest version, is left to a later snapshot. What a former try of
+    the same run asked for before it died is taken up. Errors as `accept`.
     """
     policies = [one for one in merge_policies.profile_policies(catalog) if _has_view(catalog, settings, one)]
     if not policies:
         return Snapshots(why=f"no snapshot: sandbox {catalog.sandbox} has no profiles yet")
-    taken = _taken_since(catalog, policies, params.unless_taken_since)
+    waiting = catalog.exports(_MOST, status=ExportStatus.NEW).jobs
+    own = {job.dataset_id: job for job in waiting if job.run.split("/")[:2] == run.split("/")[:2]}
+    others = [job for job in waiting if job.dataset_id not in own]
+    taken = _taken_since(catalog, policies, params.unless_taken_since, others)
     due = [policy for policy in policies if policy.id not in taken]
     if not due:
         return Snapshots(
             why=f"no snapshot: those for {params.unless_taken_since:%Y-%m-%d %H:%M} UTC are there or under way, the "
             f"last one since {max(taken.values()):%Y-%m-%d %H:%M} UTC"
         )
-    return Snapshots(tuple(accept(catalog, settings, _request(policy), run) for policy in due))
+    return Snapshots(tuple(own.get(dataset_of(one.id)) or accept(catalog, settings, _request(one), run) for one in due))
 
 
 def dataset_of(policy_id: str) -> str:
@@ -66,12 +70,13 @@ def _has_view(catalog: Catalog, settings: Settings, policy: MergePolicy) -> bool
     return True
 
 
-def _taken_since(catalog: Catalog, policies: Sequence[MergePolicy], since: datetime | None) -> dict[str, datetime]:
-    """Tell when the snapshots were begun that serve for an instant, by policy; those that are asked for count, too."""
+def _taken_since(
+    catalog: Catalog, policies: Sequence[MergePolicy], since: datetime | None, waiting: Sequence[ExportJob]
+) -> dict[str, datetime]:
+    """Tell when the snapshots were begun that serve for an instant, by policy; those that wait count, too."""
     if since is None:
         return {}
     found = {}
-    waiting = catalog.exports(_MOST, status=ExportStatus.NEW).jobs
     for policy in policies:
         dataset = dataset_of(policy.id)
         jobs = [job for job in (*waiting, *catalog.exports_at_work()) if job.dataset_id == dataset]

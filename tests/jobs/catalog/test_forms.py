@@ -8,7 +8,16 @@ import pytest
 
 from jobs.catalog import forms
 from jobs.catalog.database import Catalog
-from jobs.catalog.forms import forms_file, known_datasets, known_fields, known_sandboxes, write_forms
+from jobs.catalog.forms import (
+    forms_file,
+    known_datasets,
+    known_fields,
+    known_policies,
+    known_sandboxes,
+    policies_file,
+    write_forms,
+)
+from jobs.merge_policies import service as merge_policies
 from tests.jobs.catalog.builders import crm, definitions, web
 
 
@@ -23,6 +32,8 @@ def test_the_form_offers_the_datasets_of_every_sandbox(own: str, home: Path) -> 
         catalog.apply(definitions(crm(name="고객"), web()))
     with Catalog.open(own, "demo", actor="tester") as catalog:
         catalog.apply(definitions(crm(), crm(id="orders")))
+        merge_policies.create(catalog, {"name": "One by one", "identityGraph": {"type": "none"}})
+        merge_policies.create(catalog, {"name": "Households", "schema": {"name": "_xdm.context.account"}})
         write_forms(home, catalog)
     written = json.loads((home / "forms" / "datasets.json").read_text("utf-8"))
     names = {sandbox: [(one["id"], one["name"], one["kind"]) for one in found] for sandbox, found in written.items()}
@@ -37,11 +48,12 @@ def test_the_form_offers_the_datasets_of_every_sandbox(own: str, home: Path) -> 
     assert known_datasets(home, "elsewhere") == []
     assert known_datasets(home, kinds=("record",)) == ["crm", "orders"]
     assert known_sandboxes(home) == ["demo", "prod"]
+    assert known_policies(home) == ["default", "one-by-one"], "and none that makes no profiles"
 
 
 def test_a_form_before_anything_was_applied_offers_nothing(home: Path) -> None:
     assert known_datasets(home) == []
-    assert known_sandboxes(home) == []
+    assert known_sandboxes(home) == known_policies(home) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{'prod': 1}", '{"prod": [{}]}', '{"prod": 1}', "\x00"])
@@ -49,10 +61,11 @@ def test_a_damaged_file_offers_nothing_and_is_mended_by_the_next_write(own: str,
     with Catalog.open(own, "prod", actor="tester") as catalog:
         catalog.apply(definitions(crm()))
         write_forms(home, catalog)
-        forms_file(home).write_text(text)
-        assert known_datasets(home) == known_fields(home, "record") == []
+        for file in forms_file(home), policies_file(home):
+            file.write_text(text)
+        assert known_datasets(home) == known_fields(home, "record") == known_policies(home) == []
         write_forms(home, catalog)
-    assert known_datasets(home) == ["crm"]
+    assert (known_datasets(home), known_policies(home)) == (["crm"], ["default"])
 
 
 def test_of_many_writers_at_once_the_file_has_what_all_applied(own: str, home: Path) -> None:
@@ -66,7 +79,7 @@ def test_of_many_writers_at_once_the_file_has_what_all_applied(own: str, home: P
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(apply, range(6)))
     assert known_datasets(home) == [f"d{n}" for n in range(6)]
-    assert sorted(p.name for p in forms_file(home).parent.iterdir()) == [".lock", "datasets.json"]
+    assert sorted(p.name for p in forms_file(home).parent.iterdir()) == [".lock", "datasets.json", "policies.json"]
 
 
 def test_reading_the_names_imports_the_standard_library_only() -> None:

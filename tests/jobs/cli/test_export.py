@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.catalog.records import Attempt
+from jobs.catalog.refreshes import CutTable
+from jobs.merge_policies import service as merge_policies
 from tests.builders import crm, web
 from tests.jobs.cli.terminal import Terminal
 
@@ -104,6 +106,25 @@ def test_jobs_are_listed_page_by_page_until_there_are_no_more(filled: Terminal) 
     assert seen == [5, 4, 3, 2, 1]
     shown = filled.tessera("export", "--list", "--status", "CANCELLED")
     assert shown.cells[1:] == [["3", "CANCELLED", "people", "-", "-"]]
+
+
+def test_a_job_that_gives_up_waiting_for_another_one_to_its_dataset_is_cancelled(
+    filled: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with filled.catalog() as catalog:
+        refresh = catalog.create_refresh({}).id
+        catalog.begin_refresh(refresh, ATTEMPT)
+        policy = merge_policies.default_policy(catalog)
+        digest = merge_policies.union_schema(catalog, filled.settings).fingerprint(policy)
+        view = CutTable(name="profiles/default", place="profiles/default/g1", version=1, digest=digest)
+        catalog.publish_refresh(refresh, ATTEMPT, {}, [view])
+        catalog.begin_export(catalog.create_export("people", {}).id, ATTEMPT.model_copy(update={"lease_seconds": 600}))
+    monkeypatch.setenv("TESSERA_INGEST__WAIT_SECONDS", "0")
+    refused = filled.tessera("export", "--dataset", "people")
+    assert (refused.code, refused.out) == (4, "")
+    assert "export job '1' of sandbox 'prod' to dataset 'people' is running (cli, lease until" in refused.err
+    with filled.catalog() as catalog:
+        assert [str(job.status) for job in catalog.exports().jobs] == ["CANCELLED", "PROCESSING"]
 
 
 def test_a_job_is_shown_and_cancelled(filled: Terminal) -> None:

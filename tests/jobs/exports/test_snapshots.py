@@ -49,7 +49,8 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
 
 
 def accepted(catalog: Catalog, settings: Settings, since: datetime | None) -> Snapshots:
-    return accept_snapshots(catalog, settings, SnapshotParams(unless_taken_since=since), "test")
+    run = f"profile_snapshots/{since}/accept_snapshots/1"
+    return accept_snapshots(catalog, settings, SnapshotParams(unless_taken_since=since), run)
 
 
 def datasets(found: Snapshots) -> list[str]:
@@ -72,6 +73,14 @@ def test_three_missed_days_have_one_snapshot_however_their_runs_come(catalog: Ca
         catalog.finish_export(record.id, ATTEMPT, {})
     assert accepted(catalog, settings, days[2]).records == (), "taken"
     assert datasets(accepted(catalog, settings, datetime(2024, 1, 11, 4, tzinfo=UTC))) == BOTH, "the next day's"
+
+
+def test_a_run_that_is_tried_again_takes_up_what_it_asked_for(catalog: Catalog, settings: Settings) -> None:
+    days = [datetime(2024, 1, day, 4, tzinfo=UTC) for day in (9, 10)]
+    asked = accepted(catalog, settings, days[0])
+    assert datasets(asked) == BOTH
+    assert accepted(catalog, settings, days[0]) == asked
+    assert accepted(catalog, settings, days[1]).records == (), "another run's"
 
 
 def test_whoever_asks_by_hand_gets_one_always(catalog: Catalog, settings: Settings) -> None:
