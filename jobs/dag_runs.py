@@ -85,10 +85,16 @@ class DagRuns:
         found: list[dict[str, Any]] = self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns?{query}")["dag_runs"]
         return found
 
-    def wait(self, dag_id: str, run_id: str, seen: Callable[[str], None] | None = None) -> dict[str, Any]:
-        """Wait until a run ends; `seen` is told every state it passes through."""
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        seen: Callable[[str], None] | None = None,
+        until: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        """Wait until a run ends, or until something else holds; `seen` is told every state it passes through."""
         last = None
-        while (run := self.get(dag_id, run_id))["state"] not in FINAL_STATES:
+        while (run := self.get(dag_id, run_id))["state"] not in FINAL_STATES and not until():
             if run["state"] != last and seen is not None:
                 seen(run["state"])
             last = run["state"]

@@ -25,22 +25,26 @@ class LogLine:
 
 
 class AirflowApi:
-    """The API of one running Airflow, as its administrator sees it; the runs are those of one DAG."""
+    """The API of one running Airflow, as one of its users sees it; the runs are those of one DAG."""
 
-    def __init__(self, url: str, home: Path, dag_id: str = "ingest") -> None:
-        self._url, self._home, self._token = url, home, ""
+    def __init__(self, url: str, home: Path, dag_id: str = "ingest", user: str = "admin") -> None:
+        self._url, self._home, self._user, self._token = url, home, user, ""
         self.dag_id = dag_id
         self._dag = f"/api/v2/dags/{dag_id}"
 
     def of(self, dag_id: str) -> "AirflowApi":
         """The same for another DAG."""
-        return AirflowApi(self._url, self._home, dag_id)
+        return AirflowApi(self._url, self._home, dag_id, self._user)
+
+    def seen_by(self, user: str) -> "AirflowApi":
+        """The same for another user."""
+        return AirflowApi(self._url, self._home, self.dag_id, user)
 
     def answer(self, method: str, path: str, body: Answer | None = None) -> httpx.Response:
         """Ask, and take whatever comes."""
         if not self._token:
-            password = json.loads((self._home / "secrets.json").read_text())["admin_password"]
-            login = {"username": "admin", "password": password}
+            password = json.loads((self._home / "secrets.json").read_text())[f"{self._user}_password"]
+            login = {"username": self._user, "password": password}
             self._token = httpx.post(f"{self._url}/auth/token", json=login, timeout=60, trust_env=False).json()[
                 "access_token"
             ]
@@ -104,6 +108,16 @@ class AirflowApi:
             if isinstance(line, dict) and line.get("level")
         ]
         return [line for line in lines if not line.text.startswith("::")]
+
+    def question(self, run_id: str, task_id: str, seconds: float = 200) -> Answer:
+        """Wait until a task awaits an answer; gives the question."""
+        wait_until(lambda: self.states(run_id)[task_id] == "awaiting_input", seconds, f"{task_id} of {run_id} to ask")
+        return self.call("GET", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
+
+    def reply(self, run_id: str, task_id: str, chosen: str, reason: str | None = None) -> httpx.Response:
+        """Answer a question: Approve or Reject."""
+        answer = {"chosen_options": [chosen], "params_input": {"reason": reason}}
+        return self.answer("PATCH", f"{self._dag}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails", answer)
 
     def events_of(self, run_id: str) -> list[Answer]:
         """The asset events that a run emitted, the newest first."""
