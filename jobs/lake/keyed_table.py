@@ -82,7 +82,8 @@ class KeyedTable(BaseModel):
         append: mode patch: names of array columns whose values are concatenated in order instead of replaced.
         combine: mode combine: for every column of the payload how its values make one.
         public: columns that hold no data of people and may have statistics.
-        max_runs: runs that may wait before a fold is due: 2 for a table that is read per request, else 8.
+        max_runs: runs that may wait before a fold is due: 2 for a table that is read per request, else 16: a fold
+            writes what the runs touch, of random keys all there is, and a read of 16 runs is hardly longer than of 8.
         file_bytes: size of a base file to aim at; decides the number of buckets.
     """
 
@@ -97,7 +98,7 @@ class KeyedTable(BaseModel):
     append: frozenset[str] = frozenset()
     combine: Mapping[str, Combine] = {}
     public: frozenset[str] = frozenset()
-    max_runs: int = Field(default=8, ge=1)
+    max_runs: int = Field(default=16, ge=1)
     file_bytes: int = Field(default=96 * 1024 * 1024, gt=0)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The log of a table on this machine, looked at before it is trusted.
+"""The log of a table on this machine: looked at before it is trusted, and asked what a commit did.
 
 A machine that loses its power may leave a commit file empty or cut short. Delta reads what is left of it as if it were
 all: cut in the middle of a line it is an error, but cut between two lines, or empty, it is a commit that did less, and
@@ -7,8 +7,9 @@ rows are missing without a word. An object store has no half files.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jobs.errors import StoreError
 
@@ -24,8 +25,8 @@ def refuse_damaged(path: str, name: str) -> None:
     Raises:
         StoreError: a commit file is cut short; names the table, the file and what helps.
     """
-    log = Path(path) / "_delta_log"
-    if "://" in path or not log.is_dir():
+    log = _log_of(path)
+    if log is None:
         return
     names = [entry.name for entry in log.iterdir()]
     since = max((match[1] for each in names if (match := _CHECKPOINT.fullmatch(each))), default="")
@@ -35,6 +36,29 @@ def refuse_damaged(path: str, name: str) -> None:
                 f"{name}: {log / each} is cut short, so a commit of the table is lost in part or whole: put the file "
                 "back from a copy and run the same again"
             )
+
+
+def is_here(path: str) -> bool:
+    """Tell whether the table at a path has its log on this machine."""
+    return _log_of(path) is not None
+
+
+def commits(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Give the version and `commitInfo` of each commit of a table that is here, the newest first.
+
+    A thousandth of what Spark's DESCRIBE HISTORY takes. Those that Delta has tidied away are not among them.
+    """
+    log = _log_of(path)
+    names = sorted((entry.name for entry in log.iterdir()), reverse=True) if log else []
+    for name in names:
+        if log and (match := _COMMIT.fullmatch(name)):
+            with (log / name).open(encoding="utf-8") as actions:
+                yield int(match[1]), json.loads(actions.readline()).get("commitInfo") or {}
+
+
+def _log_of(path: str) -> Path | None:
+    log = Path(path) / "_delta_log"
+    return log if "://" not in path and log.is_dir() else None
 
 
 def _is_cut_short(commit: str) -> bool:

@@ -5,7 +5,7 @@ attempt that died is simply overwritten, the same batch twice equals once, and n
 not used: it silently skips a batch that is dropped and sent again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions as F
@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from jobs.errors import Conflict, NotFound, StoreError
 from jobs.faults import Fault, around
 from jobs.lake.commits import CommitInfo as CommitInfo, Written as Written  # part of this module, too
-from jobs.lake.log import refuse_damaged
+from jobs.lake.log import commits, is_here, refuse_damaged
 from jobs.lake.schema import BATCH as BATCH, Column as Column, Table as Table
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
 from jobs.session.refusals import reason
@@ -132,19 +132,31 @@ def written_as(spark: SparkSession, path: str, metadata: str) -> Written:
     Delta makes no commit when there is nothing to add and nothing to remove: then every count is 0 and the version is
     the table's present one.
     """
-    for limit in ("LIMIT 20", ""):  # the newest ones first: a long history is read only when others wrote much since
-        history = spark.sql(f"DESCRIBE HISTORY {table_at(path)} {limit}").where(F.col("userMetadata") == metadata)
-        for row in history.select("version", "operationMetrics").collect():
-            counts = row["operationMetrics"]
-            rows, files, size = (int(counts.get(key, 0)) for key in ("numOutputRows", "numFiles", "numOutputBytes"))
-            return Written(rows=rows, files=files, bytes=size, version=row["version"])
+    for version, counts in _commits(spark, path, metadata):
+        rows, files, size = (int(counts.get(key, 0)) for key in ("numOutputRows", "numFiles", "numOutputBytes"))
+        return Written(rows=rows, files=files, bytes=size, version=version)
     return Written(rows=0, files=0, bytes=0, version=newest_version(spark, path))
 
 
 def newest_version(spark: SparkSession, path: str) -> int:
     """Return the version of a table as it is now."""
-    version: int = spark.sql(f"DESCRIBE HISTORY {table_at(path)} LIMIT 1").select("version").collect()[0][0]
-    return version
+    for version, _ in commits(path):
+        return version
+    found: int = spark.sql(f"DESCRIBE HISTORY {table_at(path)} LIMIT 1").select("version").collect()[0][0]
+    return found
+
+
+def _commits(spark: SparkSession, path: str, metadata: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Give the version and counts of the commits with a `userMetadata`, the newest first."""
+    if is_here(path):
+        for version, told in commits(path):
+            if told.get("userMetadata") == metadata:
+                yield version, told.get("operationMetrics") or {}
+        return
+    for limit in ("LIMIT 20", ""):  # the newest ones first: a long history is read only when others wrote much since
+        history = spark.sql(f"DESCRIBE HISTORY {table_at(path)} {limit}").where(F.col("userMetadata") == metadata)
+        for row in history.select("version", "operationMetrics").collect():
+            yield row["version"], row["operationMetrics"]
 
 
 def store_error(refused: PySparkException, table: str) -> StoreError | Conflict:

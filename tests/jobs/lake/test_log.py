@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import StoreError
-from jobs.lake.log import refuse_damaged
+from jobs.lake.log import commits, is_here, refuse_damaged
 
 REMOVED = {"remove": {"path": "old.parquet"}}
 
@@ -54,3 +54,17 @@ def test_a_commit_that_names_less_than_it_counts_is_refused(
 ) -> None:
     with pytest.raises(StoreError, match=r"exports/people: .*00\.json is cut short"):
         refuse_damaged(commit(tmp_path, files, removed, rows, *actions), "exports/people")
+
+
+def test_the_newest_commit_is_told_first(tmp_path: Path) -> None:
+    path = commit(tmp_path, 1, 0, 3, added(3))
+    later = {"commitInfo": {"operation": "WRITE", "userMetadata": "mine"}}
+    (tmp_path / "_delta_log" / f"{1:020}.json").write_text(json.dumps(later) + "\n")
+    assert [(version, told.get("userMetadata")) for version, told in commits(path)] == [(1, "mine"), (0, None)]
+    assert is_here(path)
+
+
+@pytest.mark.parametrize("path", ["s3a://bucket/table", "/no/such/table"])
+def test_a_table_elsewhere_has_no_commits_here(path: str) -> None:
+    assert not is_here(path)
+    assert list(commits(path)) == []
