@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from jobs.catalog.job_records import JobBusy, JobRecord, StaleJob
-from jobs.catalog.records import Attempt
+from jobs.catalog.records import Attempt, Busy
 from jobs.errors import Conflict, StoreError, TesseraError
 from jobs.lake.staged import remove_staged
 from jobs.lake.store import Store
@@ -274,7 +274,8 @@ def _fail(turn: Turn[Record], failed: BaseException) -> None:
     """Record a failure without hiding it behind another one."""
     is_told_to_end = isinstance(failed, SystemExit)
     reason = "cancelled: its process was told to end" if is_told_to_end else str(failed) or type(failed).__name__
-    final = not (is_told_to_end or isinstance(failed, StoreError))
+    # What is busy now, or away, will be free or back.
+    final = not (is_told_to_end or isinstance(failed, StoreError | Busy))
     try:
         turn.records.fail(turn.record.id, turn.attempt.id, reason, final, turn.attempt.run)
     except TesseraError as also:

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from jobs.catalog import registry
 from jobs.catalog.batches import as_batch
-from jobs.catalog.records import Attempt, Batch, BatchStatus, DatasetBusy, Lease, StaleAttempt
+from jobs.catalog.records import DELETED_BY, Attempt, Batch, BatchStatus, DatasetBusy, Lease, StaleAttempt
 from jobs.catalog.schema import BatchRow, DatasetRow, LeaseRow
 from jobs.catalog.scope import Scope, changed_rows
 from jobs.errors import Conflict
@@ -85,7 +85,7 @@ def begin_removal(scope: Scope, batch_id: str, attempt: Attempt, takes_over: str
 
 def end_removal(scope: Scope, attempt: Attempt) -> None:
     """Release the dataset after a removal; Conflict when the attempt does not hold it any more."""
-    scope.session.delete(_held(scope, attempt))
+    scope.session.delete(held(scope, attempt))
 
 
 def renew(scope: Scope, attempt: Attempt) -> Lease:
@@ -104,7 +104,7 @@ def renew(scope: Scope, attempt: Attempt) -> Lease:
             f"attempt {attempt.id!r} holds no lease any more: its batch ended or another attempt took over; "
             "stop its work"
         )
-    return as_lease(_held(scope, attempt))
+    return as_lease(held(scope, attempt))
 
 
 def finish(scope: Scope, batch_id: str, attempt: Attempt, result: dict[str, Any]) -> Batch:
@@ -117,7 +117,7 @@ def finish(scope: Scope, batch_id: str, attempt: Attempt, result: dict[str, Any]
     row = scope.batch(batch_id)
     if row.status == BatchStatus.ACTIVE and row.attempt == attempt.id:
         return as_batch(row)
-    lease = _held(scope, attempt, batch_id)
+    lease = held(scope, attempt, batch_id)
     applied = scope.now if row.in_profile and row.generation == dataset.generation else None
     _move(scope, row, BatchStatus.PROCESSING, BatchStatus.ACTIVE, result=result, reason=None, applied_from=applied)
     scope.session.delete(lease)
@@ -138,7 +138,7 @@ def fail(scope: Scope, batch_id: str, attempt: Attempt, reason: str, final: bool
     row = scope.batch(batch_id)
     if row.status == BatchStatus.FAILED and row.attempt == attempt.id:
         return as_batch(row)
-    lease = _held(scope, attempt, batch_id)
+    lease = held(scope, attempt, batch_id)
     # PostgreSQL takes no zero in a text, neither database half a character of a file name that is not UTF-8.
     reason = reason.replace("\0", "").encode(errors="replace").decode()[:_REASON_CHARACTERS]
     after = BatchStatus.FAILED if final else BatchStatus.PROCESSING
@@ -242,6 +242,9 @@ def _enter(scope: Scope, row: BatchRow, dataset: DatasetRow, attempt: Attempt, n
 
 def _instant(scope: Scope, row: BatchRow) -> datetime:
     last = registry.last_at(scope, row.dataset_id)
+    if DELETED_BY in row.request:
+        # It brings no rows, and keeps nobody from sending those once more that it deletes.
+        return last or scope.now
     if row.requested_at is None:
         return scope.now if last is None else max(scope.now, last)
     if last is not None and row.requested_at < last:
@@ -264,7 +267,8 @@ def _move(scope: Scope, row: BatchRow, before: BatchStatus, after: BatchStatus, 
         raise Conflict(f"batch {row.id!r} is not {before} any more: another process changed it; look again and repeat")
 
 
-def _held(scope: Scope, attempt: Attempt, batch_id: str | None = None) -> LeaseRow:
+def held(scope: Scope, attempt: Attempt, batch_id: str | None = None) -> LeaseRow:
+    """Return the lease that an attempt holds, for a batch if one is given; Conflict when it holds none any more."""
     wanted = select(LeaseRow).where(LeaseRow.sandbox == scope.sandbox, LeaseRow.attempt == attempt.id)
     lease = scope.session.scalar(wanted.with_for_update().execution_options(populate_existing=True))
     if lease is not None and batch_id in (None, lease.batch_id):

@@ -177,6 +177,8 @@ def active(scope: Scope, dataset_id: str, in_profile: bool) -> list[tuple[str, i
             BatchRow.removed_by.is_(None),
             BatchRow.generation == dataset.generation,
         )
+    else:
+        wanted = wanted.where(BatchRow.lake_removed_by.is_(None))
     return [(batch_id, seq or 0) for batch_id, seq in scope.session.execute(wanted.order_by(BatchRow.seq))]
 
 

@@ -31,12 +31,13 @@ from jobs.catalog.records import (
 )
 from jobs.catalog.refresh_methods import RefreshCatalog
 from jobs.catalog.schema import EventRow
+from jobs.catalog.system_job_methods import SystemJobCatalog
 from jobs.catalog.transactions import utc_now as utc_now  # part of this module, too
 from jobs.errors import InvalidRequest
 from jobs.faults import Fault
 
 
-class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog, ExportCatalog):
+class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog, ExportCatalog, SystemJobCatalog):
     """Records of one sandbox. Safe to share between threads; a forked process opens its own."""
 
     def apply(

@@ -141,7 +141,7 @@ class Ledger(Generic[Row, Record]):
             StaleJob: a former attempt, at this one or at one whose lease expired, is not the one in `takes_over`.
             Conflict: it was cancelled, or another process began at the same moment.
         """
-        row = self._locked(scope, record_id)
+        row = self.locked(scope, record_id)
         if row.status == self._record.done:
             return self.read(row)
         if row.status == self._record.cancelled:
@@ -154,13 +154,13 @@ class Ledger(Generic[Row, Record]):
                 raise StaleJob(self.read(holder))
             if holder.id != row.id:
                 reason = f"attempt {holder.attempt} stopped renewing its lease, and {row.id} took its place"
-                self._move(scope, holder, _FAILED, attempt.run, reason)
+                self.move(scope, holder, _FAILED, attempt.run, reason)
                 scope.session.flush()
         self._on_begin(scope, row)
         row.attempt, row.engine, row.session_id = attempt.id, attempt.engine, attempt.session_id
         row.run = attempt.run or row.run
         row.expires_at = scope.now + timedelta(seconds=attempt.lease_seconds)
-        self._move(scope, row, self._record.at_work, attempt.run)
+        self.move(scope, row, self._record.at_work, attempt.run)
         scope.session.flush()
         return self.read(row)
 
@@ -170,7 +170,7 @@ class Ledger(Generic[Row, Record]):
         Raises:
             Conflict: the attempt does not run it any more.
         """
-        row = self._held(scope, record_id, attempt.id)
+        row = self.held(scope, record_id, attempt.id)
         row.expires_at = scope.now + timedelta(seconds=attempt.lease_seconds)
         row.session_id = attempt.session_id
         return self.read(row)
@@ -195,13 +195,13 @@ class Ledger(Generic[Row, Record]):
         Raises:
             Conflict: the attempt does not run it any more.
         """
-        row = self._locked(scope, record_id)
+        row = self.locked(scope, record_id)
         if row.status == self._record.done and row.attempt == attempt.id:
             return self.read(row)
-        row = self._held(scope, record_id, attempt.id)
+        row = self.held(scope, record_id, attempt.id)
         row.result = result
         also(row)
-        self._move(scope, row, self._record.done, attempt.run)
+        self.move(scope, row, self._record.done, attempt.run)
         scope.session.flush()
         return self.read(row)
 
@@ -220,18 +220,20 @@ class Ledger(Generic[Row, Record]):
         Raises:
             Conflict: the attempt does not run it any more.
         """
-        row = self._held(scope, record_id, attempt_id)
+        row = self.held(scope, record_id, attempt_id)
         reason = reason.replace("\0", "").encode(errors="replace").decode()[:_REASON_CHARACTERS]
         row.result = result
         if final:
-            self._move(scope, row, _FAILED, run, reason)
+            self.move(scope, row, _FAILED, run, reason)
         else:
             row.expires_at, row.reason, row.updated_at = scope.now, reason, scope.now
             note = f"attempt {attempt_id} failed: {reason}"
             scope.record(self._record.noun, row.id, row.status, row.status, run, note)
         return self.read(row)
 
-    def cancel(self, scope: Scope, record_id: str, attempt: Attempt | None, run: str) -> Record:
+    def cancel(
+        self, scope: Scope, record_id: str, attempt: Attempt | None, run: str, reason: str = "cancelled"
+    ) -> Record:
         """Cancel a job that has not begun, or the one that an attempt holds, after its Spark work is gone.
 
         One that was cancelled before is returned as it is.
@@ -240,19 +242,19 @@ class Ledger(Generic[Row, Record]):
             NotFound: no such job.
             Conflict: without an attempt, it has begun or is over; with one, the attempt does not run it any more.
         """
-        row = self._locked(scope, record_id)
+        row = self.locked(scope, record_id)
         if row.status == self._record.cancelled:
             return self.read(row)
-        row = row if attempt is None else self._held(scope, record_id, attempt.id)
+        row = row if attempt is None else self.held(scope, record_id, attempt.id)
         if attempt is None and row.status != _NEW:
             over = "at work" if row.status == self._record.at_work else f"{row.status} already"
             raise Conflict(f"{self._record.noun} {record_id!r} is {over}; only one that is not over can be cancelled")
-        self._move(scope, row, str(self._record.cancelled), run, "cancelled")
+        self.move(scope, row, str(self._record.cancelled), run, reason)
         return self.read(row)
 
     def found(self, scope: Scope, record_id: str) -> Record:
         """Return a job; NotFound when there is none."""
-        return self.read(self._locked(scope, record_id))
+        return self.read(self.locked(scope, record_id))
 
     def listed(self, scope: Scope, limit: int) -> list[Record]:
         """List jobs, those asked for last first."""
@@ -264,7 +266,8 @@ class Ledger(Generic[Row, Record]):
         """Return a row as a record."""
         return self._record.model_validate({name: getattr(row, name) for name in self._record.model_fields})
 
-    def _locked(self, scope: Scope, record_id: str) -> Row:
+    def locked(self, scope: Scope, record_id: str) -> Row:
+        """Return a job's row, which nobody else changes in this transaction; NotFound when there is none."""
         key = (scope.sandbox, record_id)
         row = scope.session.get(self._row, key, populate_existing=True, with_for_update=True)
         if row is None:
@@ -278,8 +281,9 @@ class Ledger(Generic[Row, Record]):
             wanted = wanted.where(getattr(self._row, self._place) == getattr(row, self._place))
         return scope.session.scalar(wanted.with_for_update().execution_options(populate_existing=True))
 
-    def _held(self, scope: Scope, record_id: str, attempt_id: str) -> Row:
-        row = self._locked(scope, record_id)
+    def held(self, scope: Scope, record_id: str, attempt_id: str) -> Row:
+        """Return the row of a job that an attempt runs; Conflict when it does not any more."""
+        row = self.locked(scope, record_id)
         if row.status != self._record.at_work or row.attempt != attempt_id:
             raise Conflict(
                 f"attempt {attempt_id!r} does not run {self._record.noun} {record_id!r} any more: it is {row.status} "
@@ -287,7 +291,8 @@ class Ledger(Generic[Row, Record]):
             )
         return row
 
-    def _move(self, scope: Scope, row: Row, to: str, run: str, reason: str | None = None) -> None:
+    def move(self, scope: Scope, row: Row, to: str, run: str, reason: str | None = None) -> None:
+        """Bring a job to another status, and write it down."""
         before, row.status, row.reason, row.updated_at = row.status, to, reason, scope.now
         if to != self._record.at_work:
             row.expires_at = None

@@ -11,7 +11,7 @@ from jobs.catalog.connection import refusals, shown, writing
 from jobs.errors import StoreError
 from jobs.faults import Fault, reach
 
-HEAD = "0006"
+HEAD = "0007"
 _FOLDER = Path(__file__).parent / "migrations"
 # Any number that no other program on the database uses: "TESS".
 _ADVISORY_LOCK = 0x54455353

@@ -21,6 +21,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from jobs.catalog.definitions import BatchId, Dataset
 from jobs.errors import Conflict
 
+# In the request of a batch that is a deletion: its system job.
+DELETED_BY = "system_job"
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,9 +105,15 @@ class Batch(_Record):
     generation: int | None = Field(default=None, description="Generation of the Profile tables it was begun for")
     applied_from: AwareDatetime | None = Field(default=None, description="Since when it counts in the Profile store")
     removed_by: str | None = Field(default=None, description="System job that removed it from the Profile store")
+    lake_removed_by: str | None = Field(default=None, description="System job that removed its rows and links, too")
     created_at: AwareDatetime
     updated_at: AwareDatetime
     already_active: bool = Field(default=False, description="Set by begin_attempt: `result` is the answer already")
+
+    @property
+    def deleted_by(self) -> str | None:
+        """System job whose deletion this batch is; null for a batch of rows."""
+        return self.request.get(DELETED_BY)
 
 
 class BatchTally(_Record):

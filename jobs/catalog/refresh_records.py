@@ -82,13 +82,17 @@ def taken(scope: Scope) -> list[TakenBatch]:
 
 
 def graph_batches(scope: Scope, dataset_id: str) -> list[GraphBatch]:
-    """List the ACTIVE batches of a dataset that went to the Profile store, also those that were removed from it."""
+    """List the ACTIVE batches of a dataset that went to the Profile store, also those that were removed from it.
+
+    One whose links were removed, too, is not in the graph any more.
+    """
     dataset = scope.dataset(dataset_id)
     wanted = select(BatchRow).where(
         BatchRow.sandbox == scope.sandbox,
         BatchRow.dataset_id == dataset_id,
         BatchRow.status == BatchStatus.ACTIVE,
         BatchRow.in_profile,
+        BatchRow.lake_removed_by.is_(None),
     )
     return [
         GraphBatch(
@@ -111,6 +115,10 @@ def _take(scope: Scope, number: int, batches: Mapping[str, Sequence[GraphBatch]]
                 scope.session.add(TakenBatchRow(sandbox=scope.sandbox, taken_by=number, **values))
             elif row.is_counted != batch.counts:
                 row.is_counted = batch.counts
+    present_ids = {batch.batch_id for present in batches.values() for batch in present}
+    for batch_id, row in known.items():
+        if row.dataset_id in batches and batch_id not in present_ids:
+            scope.session.delete(row)
 
 
 def _table(document: Mapping[str, Any]) -> CutTable:

@@ -161,6 +161,7 @@ class BatchRow(Base):
     generation: Mapped[int | None]
     applied_from: Mapped[datetime | None]
     removed_by: Mapped[str | None] = mapped_column(Text)
+    lake_removed_by: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -256,7 +257,7 @@ class JobRow(Base):
 def _one_at_work(table: str, status: str, *place: str) -> Index:
     """Let at most one row of a sandbox, or of a place in it, be of that status."""
     is_at_work = text(f"status = '{status}'")
-    name = f"uq_{table}_{status.lower()}"
+    name = f"uq_{table}_{status.lower().replace('-', '_')}"
     return Index(name, "sandbox", *place, unique=True, sqlite_where=is_at_work, postgresql_where=is_at_work)
 
 
@@ -337,6 +338,33 @@ class ExportJobRow(JobRow):
     dataset_id: Mapped[str] = mapped_column(String(63))
     cut: Mapped[int | None] = mapped_column(BigInteger)
     began_at: Mapped[datetime | None]
+
+
+class SystemJobRow(JobRow):
+    """One deletion from the Profile store. At most one of a dataset is IN-PROGRESS."""
+
+    __tablename__ = "system_jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(["sandbox", "dataset_id"], ["datasets.sandbox", "datasets.id"]),
+        CheckConstraint("status IN ('NEW', 'IN-PROGRESS', 'SUCCESS', 'FAILED', 'CANCELLED')", name="status"),
+        _one_at_work(__tablename__, "IN-PROGRESS", "dataset_id"),
+        Index("ix_system_jobs_created_at", "sandbox", "created_at", "id"),
+    )
+
+    request_type: Mapped[str] = mapped_column(String(20))
+    dataset_id: Mapped[str] = mapped_column(String(63))
+    batch_id: Mapped[str | None] = mapped_column(String(64))
+    lake: Mapped[bool]
+    note: Mapped[str] = mapped_column(Text)
+    not_before: Mapped[datetime | None]
+    requested_by: Mapped[str] = mapped_column(Text)
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    plan_number: Mapped[int]
+    approved_by: Mapped[str | None] = mapped_column(Text)
+    approved_at: Mapped[datetime | None]
+    approved_plan_number: Mapped[int | None]
+    percent: Mapped[int]
+    stage: Mapped[str] = mapped_column(Text)
 
 
 class EventRow(Base):
