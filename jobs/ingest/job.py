@@ -161,7 +161,9 @@ def _write_events(spark: SparkSession, plan: IngestPlan, placed: DataFrame) -> t
     # Read back: the search for known events is not made again.
     own = read(spark, table.path).where((F.col(LEVEL) == RUN) & (F.col(PART) == plan.batch_id))
     fragments, links = _together(
-        lambda: _write_fragments(spark, plan, event_fragments(plan), event_fragment_rows(own, plan)),
+        lambda: _write_fragments(
+            spark, plan, event_fragments(plan), event_fragment_rows(own, plan.dataset, plan.namespaces)
+        ),
         lambda: _write(spark, plan, links_table(plan), link_rows(own, plan, FRAGMENT_KEY.name), Fault.LINKS),
     )
     return written.rows, {table.name: written} | fragments | links

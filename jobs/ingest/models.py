@@ -107,11 +107,12 @@ class IngestPlan(DatasetTables):
     headers: dict[str, str] = Field(default={}, description="Header line of each local CSV file, by path")
     bounds: IngestSettings
     active_batches: tuple[BatchOrder, ...] = Field(default=(), description="Batches of the dataset that readers see")
+    is_deletion: bool = Field(default=False, description="Whether it has no rows of its own: it deletes others'")
     commit: CommitInfo
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if bool(self.files) is bool(self.from_lake):
+        if bool(self.files) is bool(self.from_lake) and not self.is_deletion:
             raise ValueError(
                 f"batch {self.batch_id!r}: rows come from files or from the lake, not from both or neither"
             )

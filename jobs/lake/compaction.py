@@ -7,7 +7,9 @@
     folded   <highest _seq>-<n>  one row per batch whose run is in the base
 
 Rows are moved, never merged, so a compaction changes no answer; `jobs.lake.taking` says what makes it safe beside other
-writers. A row counts while its `_batch` is ACTIVE, in either level: a batch is taken out again by rewriting its months.
+writers. A row counts while its `_batch` is ACTIVE, in either level: a batch is taken out again by rewriting its months
+(`jobs.lake.taking_out`). A run may hold events of other batches than the one that wrote it, which then says when they
+began to count; `_seq` is that of the writer.
 """
 
 import calendar
@@ -101,8 +103,11 @@ class CompactionPlan:
 
 
 def is_of(batch_ids: Sequence[str]) -> Column:
-    """Whether an event is one of these batches, in whichever level."""
-    return is_run(batch_ids) | (is_base() & F.col(BATCH).isin(list(batch_ids)))
+    """Whether an event is one of these batches, in whichever level.
+
+    In a run both are asked: the batch that wrote it, and the one that it is of.
+    """
+    return (is_run(batch_ids) | is_base()) & F.col(BATCH).isin(list(batch_ids))
 
 
 def read(spark: SparkSession, log: EventLog, active: Sequence[tuple[str, int]]) -> DataFrame:
@@ -116,8 +121,8 @@ def read(spark: SparkSession, log: EventLog, active: Sequence[tuple[str, int]]) 
     stale = look(spark, log, active).stale
     runs = [batch_id for batch_id, _ in active if batch_id not in stale]
     # One scan, so one version of the table: a compaction at this moment moves rows from one level to the other.
-    in_base = is_base() & F.col(BATCH).isin([batch_id for batch_id, _ in active])
-    return load(spark, log).where(is_run(runs) | in_base)
+    is_counted = F.col(BATCH).isin([batch_id for batch_id, _ in active])
+    return load(spark, log).where((is_run(runs) | is_base()) & is_counted)
 
 
 def compact_when_due(

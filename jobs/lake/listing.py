@@ -24,6 +24,7 @@ class Partition(BaseModel):
 
     values: Mapping[str, str]
     sizes: tuple[int, ...]
+    rows: int = 0
     newest: AwareDatetime
 
     @property
@@ -63,6 +64,7 @@ def partitions(path: str) -> list[Partition]:
         Partition(
             values=dict(values),
             sizes=tuple(file["size_bytes"] for file in files),
+            rows=sum(file["num_records"] or 0 for file in files),
             newest=max(_instant(file["modification_time"]) for file in files),
         )
         for values, files in found.items()

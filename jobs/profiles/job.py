@@ -76,7 +76,9 @@ def run(spark: SparkSession, plan: RefreshPlan, progress: Progress) -> RefreshRe
         kept = {} if has_links else {view.policy.id: _as_it_was(view) for view in plan.views}
         views = [_prepared_view(spark, plan, view) for view in plan.views if not kept.get(view.policy.id)]
         stitching = _prepared_graph(spark, plan)
-        graph = stitch(spark, stitching, staging, progress) if has_links else as_it_is(spark, stitching)
+        # In full, what no link names any more leaves the graph.
+        is_stitched = has_links or stitching.full
+        graph = stitch(spark, stitching, staging, progress) if is_stitched else as_it_is(spark, stitching)
         scopes = _Scopes(spark, plan, staging, graph)
         made = {policy: view for policy, view in kept.items() if view}
         for view in views:

@@ -112,6 +112,11 @@ class IngestService:
             self._catalog.fail(batch_id, attempt, str(refused), final=True)
             raise
 
+    def begin_deletion(self, batch_id: str, attempt: Attempt) -> IngestPlan | None:
+        """Take the dataset for one attempt at a deletion, and plan it as a batch without rows; errors as of `begin`."""
+        batch = self._take(batch_id, attempt, self._catalog.begin_attempt)
+        return None if batch.already_active else self._removal(batch, attempt)
+
     def begin_giving_up(self, batch: Batch, attempt: Attempt) -> IngestPlan | None:
         """Take the dataset for an attempt that only removes what a PROCESSING batch has written, and plan that.
 
@@ -203,6 +208,7 @@ class IngestService:
             at=batch.at,
             files=batch.files,
             from_lake=tuple(BatchOrder(batch_id=source, seq=0) for source in sources_of(batch)),
+            is_deletion=batch.deleted_by is not None,
             bounds=self._settings.ingest,
             commit=CommitInfo(job="ingest", batch=batch.id, attempt=attempt.id, run=attempt.run),
         )

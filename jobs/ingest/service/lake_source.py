@@ -105,7 +105,8 @@ def _known(catalog: Catalog, params: FromLakeParams) -> Batch | None:
 
 
 def _waiting(batches: Iterable[Batch]) -> list[Batch]:
-    active = [batch for batch in batches if batch.status is BatchStatus.ACTIVE]
+    active = [batch for batch in batches if batch.status is BatchStatus.ACTIVE and batch.deleted_by is None]
     taken = {source for batch in active for source in sources_of(batch)}
-    left = (batch for batch in active if not (batch.in_profile or sources_of(batch) or batch.id in taken))
+    away = {batch.id for batch in active if batch.in_profile or sources_of(batch) or batch.lake_removed_by}
+    left = (batch for batch in active if batch.id not in taken | away)
     return sorted(left, key=lambda batch: batch.seq or 0)

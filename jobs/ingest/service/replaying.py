@@ -56,6 +56,8 @@ def accept_replay(catalog: Catalog, settings: Settings, params: ReplayParams, ru
     former = catalog.batch(params.batch)
     if former.status in (BatchStatus.NEW, BatchStatus.PROCESSING):
         raise Conflict(f"batch {former.id!r} is {former.status}; only one that is ACTIVE or FAILED is replayed")
+    if former.deleted_by is not None:
+        raise InvalidRequest(f"batch {former.id!r} is the deletion of system job {former.deleted_by!r}; it has no rows")
     if not former.files:
         raise InvalidRequest(f"batch {former.id!r} has no files: its rows came from the lake; see `ingest --from-lake`")
     replays = Replays(batch=former.id, rows="quarantined" if params.from_quarantine else "all")

@@ -69,14 +69,14 @@ def run_batch(
     service = IngestService(catalog, settings)
     progress = progress or LogProgress()
     attempt = new_attempt(settings, engine, run)
-    plan = _begin(service, batch_id, attempt, settings, progress.say, wait_seconds)
+    plan = when_free(lambda: service.begin(batch_id, attempt), settings, progress.say, wait_seconds)
     if plan is None:
         return catalog.batch(batch_id)
     try:
         with renewed(catalog, settings, engine, attempt):
             result: IngestResult = run_job(settings, engine, job.run, plan, attempt.session_id, progress)
     except BaseException as failed:
-        _fail(catalog, settings, engine, plan, attempt, failed)
+        note_failure(catalog, settings, engine, plan, attempt, failed)
         raise
     return service.finish(plan, attempt, result)
 
@@ -141,7 +141,7 @@ def remove_left(catalog: Catalog, settings: Settings, engine: Engine, batch_id: 
 
 def summary(batch: Batch) -> str:
     """Say in one line what became of a batch."""
-    if batch.status is BatchStatus.ACTIVE and batch.result is not None:
+    if batch.status is BatchStatus.ACTIVE and batch.result is not None and batch.deleted_by is None:
         result = IngestResult.model_validate(batch.result)
         versions = ", ".join(f"{name} version {written.version}" for name, written in result.tables.items())
         return f"batch {batch.id}: {result.equation} in {result.seconds:.0f} s; {versions}"
@@ -161,19 +161,25 @@ def renewed(catalog: Catalog, settings: Settings, engine: Engine, attempt: Attem
     return kept_renewed(lambda: catalog.renew(attempt), end_work, attempt.lease_seconds)
 
 
-def _begin(
-    service: IngestService,
-    batch_id: str,
-    attempt: Attempt,
-    settings: Settings,
-    say: Callable[[str], None],
-    wait_seconds: float,
+def when_free(
+    begin: Callable[[], IngestPlan | None], settings: Settings, say: Callable[[str], None], wait_seconds: float
 ) -> IngestPlan | None:
+    """Begin an attempt as soon as no other batch of the dataset is at work.
+
+    Args:
+        begin: takes the dataset; raises DatasetBusy while another batch has it.
+        settings: of this installation.
+        say: told whom it waits for.
+        wait_seconds: how long to wait.
+
+    Raises:
+        DatasetBusy: another batch still runs.
+    """
     told = ""
     gives_up_at = time.monotonic() + wait_seconds
     while True:
         try:
-            return service.begin(batch_id, attempt)
+            return begin()
         except DatasetBusy as busy:
             if time.monotonic() > gives_up_at:
                 raise
@@ -185,10 +191,14 @@ def _begin(
             time.sleep(settings.ingest.poll_seconds)
 
 
-def _fail(
+def note_failure(
     catalog: Catalog, settings: Settings, engine: Engine, plan: IngestPlan, attempt: Attempt, failed: BaseException
 ) -> None:
-    """Record a failure without hiding it behind another one."""
+    """Record a failed attempt at a batch without hiding the failure behind another one.
+
+    Its rows are removed, and it is FAILED; when that cannot be done, or this process was told to end, it stays
+    PROCESSING.
+    """
     reason = str(failed) or type(failed).__name__
     # Again, now that its session is closed: an interrupted write goes on for a moment beside the removal.
     remove_staged(Store(plan.store_root, plan.sandbox), attempt.id)

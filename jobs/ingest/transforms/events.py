@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column as SparkColumn, DataFrame, Window, functions as F
 
+from jobs.catalog.definitions import Dataset, Namespace
 from jobs.ingest.models import BatchOrder, DatasetTables, IngestPlan
 from jobs.ingest.transforms.identities import FIT, IDENTITY, identities
 from jobs.ingest.transforms.landing import ORDER_COLUMNS
@@ -108,11 +109,11 @@ def event_fragments(tables: DatasetTables) -> KeyedTable:
     )
 
 
-def event_fragment_rows(events: DataFrame, plan: IngestPlan) -> DataFrame:
-    """Sum events up. Grain in: one row per event of a batch. Grain out: one row per primary identity."""
+def event_fragment_rows(events: DataFrame, dataset: Dataset, namespaces: Sequence[Namespace]) -> DataFrame:
+    """Sum events up. Grain in: one row per event. Grain out: one row per primary identity."""
     key, when = FRAGMENT_KEY.name, F.col("timestamp")
-    found = identities(plan.dataset, plan.namespaces, F.col(key))
-    codes = {f"@namespace{n}": space.code for n, space in enumerate(plan.namespaces)}
+    found = identities(dataset, namespaces, F.col(key))
+    codes = {f"@namespace{n}": space.code for n, space in enumerate(namespaces)}
     named = events.withColumn("@codes", F.transform(found, lambda identity: F.substring_index(identity, ":", 1)))
     days = named.groupBy(key, F.date_format(when, "yyyy-MM-dd").alias("day")).agg(
         F.count(F.lit(1)).alias("events"),

@@ -37,9 +37,7 @@ def judged(rows: DataFrame, plan: IngestPlan, leaves: Sequence[Leaf]) -> DataFra
         `@path`, `@block`, `@row`; `@raw` (null unless refused), `@rule`, `@message`; `@lands` boolean: goes to the
         lake; `@fit` boolean: the Profile store can take it; `@identity` string: primary identity; and the leaves.
     """
-    mapped = _mapped(plan.namespaces)
-    known = rows.select("*", mapped.alias(_MAPPED))
-    chosen = known.select("*", _primary(plan.dataset, plan.namespaces).alias(_PRIMARY))
+    chosen = _with_primary(rows, plan.dataset, plan.namespaces)
     judged_rows = chosen.select("*", F.coalesce(*_profile_problems(plan)).alias(_JUDGED))
     sound, fit = F.col(PROBLEM).isNull(), F.col(PROBLEM).isNull() & F.col(_JUDGED).isNull()
     problem = F.coalesce(PROBLEM, _JUDGED) if plan.in_profile else F.col(PROBLEM)
@@ -55,6 +53,11 @@ def judged(rows: DataFrame, plan: IngestPlan, leaves: Sequence[Leaf]) -> DataFra
         F.when(fit, F.col(_PRIMARY)).alias(IDENTITY),
         *(F.col(f"`{leaf.name}`") for leaf in leaves),
     )
+
+
+def with_primary(rows: DataFrame, dataset: Dataset, namespaces: Sequence[Namespace]) -> DataFrame:
+    """Add `@identity`, the primary identity, to rows that the Profile store took; they have the dataset's leaves."""
+    return _with_primary(rows, dataset, namespaces).withColumnRenamed(_PRIMARY, IDENTITY).drop(_MAPPED)
 
 
 def identities(dataset: Dataset, namespaces: Sequence[Namespace], primary: Column) -> Column:
@@ -81,6 +84,11 @@ def _described(dataset: Dataset) -> list[DatasetField]:
 
 def _value(field: DatasetField) -> Column:
     return F.col(f"`{field.path}`")
+
+
+def _with_primary(rows: DataFrame, dataset: Dataset, namespaces: Sequence[Namespace]) -> DataFrame:
+    known = rows.select("*", _mapped(namespaces).alias(_MAPPED))
+    return known.select("*", _primary(dataset, namespaces).alias(_PRIMARY))
 
 
 def _code(field: DatasetField, namespaces: Sequence[Namespace]) -> Column:

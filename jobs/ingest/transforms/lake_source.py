@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
-from jobs.ingest.models import IngestPlan
+from jobs.catalog.definitions import Dataset
+from jobs.ingest.models import DatasetTables, IngestPlan
 from jobs.ingest.transforms.documents import PROBLEM
 from jobs.ingest.transforms.identities import judged
 from jobs.ingest.transforms.landing import lake_table
@@ -16,7 +17,6 @@ from jobs.ingest.transforms.leaves import Leaf, leaves_of
 from jobs.ingest.transforms.numbering import FILE, ORD, ROWS_PER_FILE, SPLIT_SCHEMA, Split
 from jobs.ingest.transforms.reading import BLOCK, PATH, RAW, ROW
 from jobs.ingest.transforms.values import leaf_type
-from jobs.lake.store import Store
 from jobs.lake.tables import BATCH, read
 
 _FILE_BITS = ROWS_PER_FILE.bit_length() - 1
@@ -24,10 +24,8 @@ _FILE_BITS = ROWS_PER_FILE.bit_length() - 1
 
 def landed_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
     """Read the rows that the plan's source batches have in the lake: as `identities.judged` describes them."""
-    leaves = leaves_of(plan.dataset)
-    lake = read(spark, lake_table(Store(plan.store_root, plan.sandbox), plan.dataset).path)
-    names = set(lake.columns)
-    values = [_value(leaf, names) for leaf in leaves]
+    leaves, lake = leaves_of(plan.dataset), read_lake(spark, plan)
+    values = lake_values(lake, plan.dataset)
     rows = lake.where(F.col(BATCH).isin([source.batch_id for source in plan.from_lake])).select(
         F.concat_ws("/", BATCH, FILE).alias(PATH),
         F.shiftright(ORD, _FILE_BITS).alias(BLOCK),
@@ -37,6 +35,17 @@ def landed_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
         *values,
     )
     return judged(rows, plan, leaves)
+
+
+def read_lake(spark: SparkSession, tables: DatasetTables) -> DataFrame:
+    """Read every row of lake/<dataset>, of batches that are ACTIVE or not."""
+    return read(spark, lake_table(tables.store, tables.dataset).path)
+
+
+def lake_values(lake: DataFrame, dataset: Dataset) -> list[Column]:
+    """Return the leaves of a dataset as columns of its lake, null where the lake does not have them yet."""
+    names = set(lake.columns)
+    return [_value(leaf, names) for leaf in leaves_of(dataset)]
 
 
 def landed_splits(spark: SparkSession, splits: Mapping[tuple[str, int], Split], sources: Sequence[str]) -> DataFrame:

@@ -107,7 +107,7 @@ def planned(catalog: Catalog, settings: Settings, preview: Preview, attempt: Att
             "`tessera refresh` makes them"
         )
     profiles = profiles_in(catalog, cut, policy) if cut and policy else 0
-    batches = [batch for batch in catalog.batches(None, BatchStatus.ACTIVE) if batch.in_profile]
+    batches = _counting(catalog)
     last = max(batches, key=lambda batch: (batch.updated_at, batch.id), default=None)
     return PreviewPlan(
         store_root=settings.store_root,
@@ -193,6 +193,12 @@ def _size(store: Store, *tables: CutTable | None) -> int | None:
         logger.warning("the size of a dataset is not known: %s", away)
         return None
     return sum(pc.sum(pa.table(actions)["size_bytes"]).as_py() or 0 for actions in files)
+
+
+def _counting(catalog: Catalog) -> list[Batch]:
+    """List the batches of rows that count in the Profile store."""
+    counting = {batch_id for record in catalog.datasets() for batch_id, _ in catalog.profile_batches(record.id)}
+    return [one for one in catalog.batches(None, BatchStatus.ACTIVE) if one.id in counting and one.deleted_by is None]
 
 
 def _refused(batches: list[Batch]) -> Mapping[str, int]:

@@ -66,7 +66,8 @@ def publish(catalog: Catalog, done: Planned, result: RefreshResult) -> Refresh:
 
 def is_behind(catalog: Catalog) -> bool:
     """Tell whether batches were ingested, or removed, since the newest cut. Reads the catalog alone."""
-    return bool(_look(catalog).touched)
+    found = _look(catalog)
+    return bool(found.touched) or found.has_lost
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,14 @@ class Found:
         datasets: those that rows may have gone to the Profile store of.
         batches: of each, every batch whose links are in the graph.
         touched: of each, the batches that the newest cut does not know, or knows otherwise.
+        has_lost: whether the newest cut knows a batch whose links are gone: only a full refresh takes them back.
         cut: the newest; None before the first.
     """
 
     datasets: tuple[DatasetRecord, ...]
     batches: Mapping[str, Sequence[GraphBatch]]
     touched: Mapping[str, Sequence[GraphBatch]]
+    has_lost: bool
     cut: Cut | None
 
 
@@ -94,13 +97,14 @@ def _look(catalog: Catalog) -> Found:
         dataset_id: [batch for batch in present if known.get(batch.batch_id) is not batch.counts]
         for dataset_id, present in batches.items()
     }
-    return Found(datasets, batches, {name: new for name, new in touched.items() if new}, catalog.cut())
+    lost = known.keys() - {batch.batch_id for present in batches.values() for batch in present}
+    return Found(datasets, batches, {name: new for name, new in touched.items() if new}, bool(lost), catalog.cut())
 
 
 def _plan(catalog: Catalog, settings: Settings, record: Refresh, attempt: Attempt, found: Found) -> RefreshPlan | None:
     """Plan an attempt; None when nothing is to do."""
     number = record.number or 0
-    full = bool(record.request.get("full"))
+    full = bool(record.request.get("full")) or found.has_lost
     union = _union(catalog, settings, found)
     views = _views(catalog, settings, union, found.cut, number, full)
     if not (found.touched or full or any(view.is_new for view in views)):

@@ -1,0 +1,248 @@
+"""What a deletion concerns, as the catalog and the logs of the tables have it. Nothing here runs Spark."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.definitions import DatasetKind
+from jobs.catalog.records import Batch, BatchStatus
+from jobs.catalog.refreshes import Cut
+from jobs.catalog.system_jobs import Asked
+from jobs.ingest.models import BatchOrder, IngestPlan
+from jobs.ingest.service.lake_source import sources_of
+from jobs.lake import reader
+from jobs.lake.commits import CommitInfo
+from jobs.lake.keyed_table import LEVEL, PART, RUN
+from jobs.lake.listing import partitions
+from jobs.lake.store import Store
+from jobs.merge_policies import service as merge_policies
+from jobs.preview_sample.service.planning import profiles_in
+from jobs.settings import Settings
+from jobs.system_jobs.models import (
+    CleanPlan,
+    DeletePlan,
+    Effect,
+    EffectPlan,
+    Landed,
+    Plan,
+    PlannedSource,
+    PlannedView,
+    Removed,
+)
+from jobs.system_jobs.service.accepting import counting_batch
+
+
+def effect_plan(
+    catalog: Catalog, settings: Settings, asked: Asked, name: str, attempt: str, run: str, at: datetime
+) -> EffectPlan:
+    """Resolve what has to be known to count what a deletion would do.
+
+    Args:
+        catalog: opened in the sandbox.
+        settings: of this installation.
+        asked: what is to be deleted.
+        name: of the batch that would stand for it.
+        attempt: who counts.
+        run: run that asks.
+        at: now.
+
+    Raises:
+        InvalidRequest, Conflict: the batch counts no more.
+    """
+    record, cut = catalog.dataset(asked.dataset_id), catalog.cut()
+    own = IngestPlan(
+        dataset=record.definition,
+        store_root=settings.store_root,
+        sandbox=catalog.sandbox,
+        generation=record.generation,
+        in_profile=True,
+        batch_id=name,
+        seq=record.last_seq + 1,
+        at=max(at, record.last_at) if record.last_at else at,
+        is_deletion=True,
+        bounds=settings.ingest,
+        commit=CommitInfo(job="plan_deletion", batch=name, attempt=attempt, run=run),
+    )
+    delete = delete_plan(catalog, asked, own)
+    taken = {one.batch_id for one in catalog.taken_batches() if one.is_counted}
+    events = cut.table(f"events/{record.id}") if cut else None
+    return EffectPlan(
+        delete=delete,
+        commit=own.commit,
+        in_cut=tuple(one for one in delete.active_batches if one.batch_id in taken),
+        events_version=events.version if events else None,
+        fragments=_sources(catalog, settings, cut, taken) if cut else (),
+        identities=cut.table("identities") if cut else None,
+        union=merge_policies.union_schema(catalog, settings),
+        views=_views(catalog, settings, cut) if cut else (),
+        driver_links=settings.graph.driver_links,
+        seqs={batch.seq: batch.id for batch in catalog.batches(record.id, BatchStatus.ACTIVE) if batch.seq},
+    )
+
+
+def delete_plan(catalog: Catalog, asked: Asked, own: IngestPlan, expected: Removed | None = None) -> DeletePlan:
+    """Resolve what has to be known to delete.
+
+    Args:
+        catalog: opened in the sandbox.
+        asked: what is to be deleted.
+        own: plan of the batch that stands for it.
+        expected: what was approved of.
+
+    Raises:
+        InvalidRequest, Conflict: the batch counts no more.
+    """
+    counting = tuple(BatchOrder(batch_id=name, seq=seq) for name, seq in catalog.profile_batches(asked.dataset_id))
+    removed: BatchOrder | None = None
+    lapsed: tuple[Landed, ...] = ()
+    if asked.batch_id is not None:
+        counting_batch(catalog, asked.dataset_id, asked.batch_id)
+        removed = next(one for one in counting if one.batch_id == asked.batch_id)
+        lapsed = _lapsed(catalog, asked, counting)
+    values = {name: getattr(own, name) for name in IngestPlan.model_fields}
+    return DeletePlan(
+        **values
+        | {
+            "namespaces": tuple(catalog.namespaces()),
+            "active_batches": counting,
+            "removed": removed,
+            "lapsed": lapsed,
+            "expected": expected,
+        }
+    )
+
+
+def clean_plan(catalog: Catalog, settings: Settings, asked: Asked, job_id: str, commit: CommitInfo) -> CleanPlan | None:
+    """Resolve what is to be taken out of tables after a deletion; None when nothing is."""
+    record = catalog.dataset(asked.dataset_id)
+    batches = catalog.batches(asked.dataset_id)
+    landed = tuple(batch.id for batch in batches if batch.lake_removed_by == job_id)
+    removed: BatchOrder | None = None
+    foldable: tuple[BatchOrder, ...] = ()
+    if asked.batch_id is not None:
+        batch, deletion = catalog.batch(asked.batch_id), _deletion_of(batches, job_id)
+        # Of a generation that was left since, everything goes at once.
+        if batch.generation == record.generation:
+            removed = BatchOrder(batch_id=batch.id, seq=batch.seq or 0)
+        counting = catalog.profile_batches(asked.dataset_id)
+        foldable = tuple(BatchOrder(batch_id=name, seq=seq) for name, seq in counting if seq <= deletion)
+    if removed is None and not landed:
+        return None
+    return CleanPlan(
+        dataset=record.definition,
+        store_root=settings.store_root,
+        sandbox=catalog.sandbox,
+        generation=record.generation,
+        batch=removed,
+        foldable=foldable,
+        lake=landed,
+        commit=commit,
+    )
+
+
+def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, at: datetime, seconds: float) -> Plan:
+    """Put together what a deletion would do: what was counted, and what the catalog and the logs say."""
+    store, cut = planned.delete.store, catalog.cut()
+    going = {planned.delete.removed} if planned.delete.removed else set(planned.delete.active_batches)
+    names = {one.batch_id for one in going if one}
+    return Plan(
+        request_type=asked.request_type,
+        dataset=asked.dataset_id,
+        batch=asked.batch_id,
+        lake=asked.lake,
+        removed=found.removed,
+        rows_by_batch=found.rows_by_batch,
+        bytes=_bytes(planned.delete, found.removed),
+        lake_rows=_lake_rows(catalog, store, asked) if asked.lake else 0,
+        policies=found.policies,
+        attributes=found.attributes,
+        namespaces=found.namespaces,
+        exports=_exports(catalog, names),
+        cut=cut.number if cut else None,
+        not_in_cut=len(names - {one.batch_id for one in planned.in_cut}),
+        taken_at=at,
+        seconds=round(seconds, 1),
+    )
+
+
+def _lapsed(catalog: Catalog, asked: Asked, counting: Sequence[BatchOrder]) -> tuple[Landed, ...]:
+    """Name the other batches that count, and of which rows were refused as duplicates."""
+    orders = {one.batch_id: one for one in counting}
+    return tuple(
+        Landed(batch=orders[batch.id], at=batch.at, sources=sources_of(batch))
+        for batch in catalog.batches(asked.dataset_id, BatchStatus.ACTIVE)
+        if batch.id in orders and batch.id != asked.batch_id and batch.at and _has_duplicates(batch)
+    )
+
+
+def _has_duplicates(batch: Batch) -> bool:
+    return batch.deleted_by is None and bool((batch.result or {}).get("duplicates", 1))
+
+
+def _deletion_of(batches: Sequence[Batch], job_id: str) -> int:
+    return next((batch.seq or 0 for batch in batches if batch.deleted_by == job_id), 0)
+
+
+def _sources(catalog: Catalog, settings: Settings, cut: Cut, taken: set[str]) -> tuple[PlannedSource, ...]:
+    found = []
+    for record in catalog.datasets():
+        table = cut.table(f"fragments/{record.id}")
+        batches = [batch for batch in catalog.graph_batches(record.id) if batch.batch_id in taken]
+        if table is None or not batches or record.definition.kind is DatasetKind.PROFILES:
+            continue
+        found.append(
+            PlannedSource(
+                dataset=record.definition,
+                store_root=settings.store_root,
+                sandbox=catalog.sandbox,
+                generation=table.generation,
+                batches=tuple(BatchOrder(batch_id=batch.batch_id, seq=batch.seq) for batch in batches),
+                version=table.version,
+            )
+        )
+    return tuple(found)
+
+
+def _views(catalog: Catalog, settings: Settings, cut: Cut) -> tuple[PlannedView, ...]:
+    """Name the views that are made by the present policies; another one will be made anew anyhow."""
+    union = merge_policies.union_schema(catalog, settings)
+    found = []
+    for policy in merge_policies.profile_policies(catalog):
+        table = cut.table(f"profiles/{policy.id}")
+        if table is not None and table.digest == union.fingerprint(policy):
+            found.append(PlannedView(policy=policy, table=table, profiles=profiles_in(catalog, cut, policy)))
+    return tuple(found)
+
+
+def _bytes(plan: DeletePlan, removed: Removed) -> int:
+    store, of = plan.store, plan.dataset.id
+    rooms = ("fragments", "events") if plan.dataset.kind is DatasetKind.EVENTS else ("fragments",)
+    there = {room: partitions(store.generation_path(room, of, plan.generation)) for room in rooms}
+    if plan.removed is None:
+        return sum(part.bytes for parts in there.values() for part in parts)
+    name = plan.removed.batch_id
+    own = [p for parts in there.values() for p in parts if (p.values[LEVEL], p.values[PART]) == (RUN, name)]
+    if any(part in own for part in there.get("events", ())):
+        return sum(part.bytes for part in own)
+    others = there.get("events", ())
+    rows = sum(part.rows for part in others)
+    share = removed.events / rows if rows else 0
+    return sum(part.bytes for part in own) + round(share * sum(part.bytes for part in others))
+
+
+def _lake_rows(catalog: Catalog, store: Store, asked: Asked) -> int:
+    table = reader.find(store, "lake", asked.dataset_id)
+    rows = reader.rows_by_batch(table) if table else {}
+    landed = [name for name, _ in catalog.active_batches(asked.dataset_id)]
+    return sum(rows.get(name, 0) for name in landed if asked.batch_id in (None, name))
+
+
+def _exports(catalog: Catalog, names: set[str]) -> tuple[str, ...]:
+    """Name the datasets whose newest export read a cut that had one of these batches."""
+    taken = [one.taken_by for one in catalog.taken_batches() if one.batch_id in names and one.is_counted]
+    held = []
+    for record in catalog.datasets():
+        newest = catalog.newest_export(record.id) if record.definition.kind is DatasetKind.PROFILES else None
+        if newest is not None and newest.cut is not None and taken and newest.cut >= min(taken):
+            held.append(record.id)
+    return tuple(held)

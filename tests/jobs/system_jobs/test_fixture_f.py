@@ -1,0 +1,175 @@
+"""The acceptance cases of deletions over fixture F that need no API: what is planned is what goes, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.catalog.system_jobs import RequestType, SystemJobStatus
+from jobs.errors import Conflict, InvalidRequest, NotFound
+from jobs.preview_sample.models import PreviewResult
+from jobs.profiles.models import RefreshResult
+from jobs.session.engines import Engine
+from jobs.system_jobs.models import Removed, SystemJobParams
+from jobs.system_jobs.service import dry_run, edit, remove, summary
+from tests.builders import LOYALTY_ROWS, at, event
+from tests.fixture_f import P1, P2, P3, P4, P5
+from tests.jobs.exports.exporting import export, rows
+from tests.jobs.ingest.workshop import Workshop
+from tests.jobs.profiles.refreshing import by_identities, profiles, refresh, the_cut
+from tests.jobs.system_jobs.deleting import asked, files_below, planned, ran, result_of
+
+pytestmark = pytest.mark.usefixtures("two_partitions")
+CITY, TIER, POINTS, FIRST = "homeAddress.city", "loyalty.tier", "loyalty.points", "person.name.firstName"
+
+
+def place(company: Workshop, *parts: str) -> Path:
+    return Path(company.store.path(*parts))
+
+
+def reported(company: Workshop) -> PreviewResult:
+    newest = company.catalog.newest_preview()
+    assert newest is not None
+    return PreviewResult.model_validate(newest.result)
+
+
+def test_a_dataset_goes_as_it_was_planned_and_comes_back_when_it_is_ingested_again(
+    company: Workshop, engine: Engine
+) -> None:
+    export(company)
+    others = (place(company, "fragments", "crm"), place(company, "fragments", "web"), place(company, "events"))
+    kept = files_below(*others, place(company, "lake"), place(company, "links"))
+    record = asked(company, dataset="loyalty", note="came in by error")
+    assert (record.status, record.request_type) == (SystemJobStatus.NEW, RequestType.TRUNCATE_DATASET)
+    plan = planned(company, engine, record)
+    assert (plan.removed, plan.rows_by_batch) == (Removed(fragments=2, events=0), {"b2": 2})
+    assert (plan.exports, plan.audiences, plan.not_in_cut, plan.cut) == (("people",), (), 0, the_cut(company).number)
+    assert plan.policy is not None
+    assert (plan.policy.profiles, plan.policy.vanish, plan.policy.change) == (5, 1, 1)
+    assert (plan.attributes, plan.namespaces) == ({CITY: 1, POINTS: 1, TIER: 1}, {"Email": 1})
+    assert plan.bytes == sum(path.stat().st_size for path in place(company, "fragments", "loyalty").rglob("*.parquet"))
+    assert by_identities(profiles(company)).keys() == {P1, P2, P3, P4, P5}
+
+    done = ran(company, engine, record)
+    assert (done.status, done.percent) == (SystemJobStatus.SUCCESS, 100)
+    assert done.updated_at >= done.created_at
+    assert result_of(done).removed == plan.removed
+    assert summary(done).startswith(f"system job {record.id} (dataset loyalty): 2 fragments and 0 events deleted")
+    found = by_identities(profiles(company))
+    assert found.keys() == {P1, P2, P4, P5}
+    assert (found[P1][FIRST], found[P1][CITY]) == ("Ann", "Paris")
+    assert not {TIER, POINTS} & found[P1].keys()
+    view = RefreshResult.model_validate(company.catalog.refreshes(1)[0].result).views["default"]
+    assert (view.vanished, view.changed) == (plan.policy.vanish, plan.policy.change)
+    assert files_below(*others, place(company, "lake"), place(company, "links")) == kept
+    told = reported(company)
+    assert (told.status.total_rows, {row.value for row in told.dataset}) == (4, {"crm", "web"})
+    export(company)
+    assert all("loyalty" not in row for row in rows(company).values())
+
+    again = asked(company, dataset="loyalty")
+    assert planned(company, engine, again).removed == Removed(fragments=0, events=0)
+    empty = result_of(ran(company, engine, again))
+    assert (empty.removed, empty.refresh, empty.preview) == (Removed(fragments=0, events=0), None, None)
+    company.ingest("loyalty", *LOYALTY_ROWS, batch_id="b9", at=at(2))
+    refresh(company)
+    assert by_identities(profiles(company))[P1][CITY] == "Lyon"
+    assert by_identities(profiles(company)).keys() == {P1, P2, P3, P4, P5}
+
+
+def test_without_its_records_a_profile_stays_one_until_links_go_with_the_lake(
+    company: Workshop, engine: Engine
+) -> None:
+    record = asked(company, dataset="crm")
+    plan = planned(company, engine, record)
+    ran(company, engine, record)
+    found = by_identities(profiles(company))
+    assert found.keys() == {P1, P3, P4, P5}
+    assert FIRST not in found[P1]
+    assert plan.policy is not None
+    assert (plan.policy.vanish, plan.policy.change, plan.lake_rows) == (1, 1, 0)
+
+    thorough = asked(company, dataset="crm", lake=True)
+    assert planned(company, engine, thorough).lake_rows == 2
+    ran(company, engine, thorough)
+    assert company.lake("crm", "personID") == []
+    assert company.named("crm") == set()
+    found = by_identities(profiles(company))
+    assert found.keys() == {frozenset({"Email:a@x.io"}), frozenset({"CRMID:c1", "ECID:k1"}), P3, P4, P5}
+    assert refresh(company, full=True).views["default"].changed == 0
+
+
+def test_a_batch_of_events_goes_and_what_was_refused_because_of_it_is_applied_again(
+    company: Workshop, engine: Engine
+) -> None:
+    later = event("e3", timestamp="2024-01-02T13:00:00Z", **{"endUserIDs.ecid": "k2", "personID": "c2"})
+    sent = company.ingest("web", later, event("e5"), batch_id="b5", at=at(5))
+    assert (sent.applied, sent.duplicates) == (1, 1)
+    refresh(company)
+    record = asked(company, batch="b3")
+    assert (record.dataset_id, record.request_type) == ("web", RequestType.DELETE_EE_BATCH)
+    plan = planned(company, engine, record)
+    # k1 keeps e5; k2 gets e3 as it came the second time; nothing is left of k3.
+    assert plan.removed == Removed(fragments=1, events=4, applied_again=1)
+    assert plan.rows_by_batch == {"b3": 4}
+    # The event that is applied again says that k2 is c2: one profile of two.
+    assert plan.policy is not None
+    assert (plan.policy.vanish, plan.policy.change, plan.policy.appear) == (2, 2, 0)
+
+    done = ran(company, engine, record)
+    assert result_of(done).removed == plan.removed
+    found = by_identities(profiles(company))
+    assert found.keys() == {P1, P2 | P4, P3}
+    assert (found[P1]["_events"], found[P1]["_last_event"]) == (1, "2024-01-02 10:00:00")
+    assert (found[P2 | P4]["_events"], found[P2 | P4]["_last_event"]) == (1, "2024-01-02 13:00:00")
+    assert found[P2 | P4]["_updated_at"] == "2024-01-05 00:00:00"
+    present = company.events("web").where("_level != 'folded'").select("_id", "_batch", "_part").collect()
+    assert sorted(map(tuple, present)) == [("e3", "b5", record.deletion_id), ("e5", "b5", "b5")]
+    assert company.batch("b3").removed_by == record.id
+    with pytest.raises(Conflict, match=f"deleted from the Profile store by system job '{record.id}'"):
+        asked(company, batch="b3")
+
+    # The event that took a place is of the batch that it came with.
+    last = asked(company, dataset="web", batch="b5")
+    assert planned(company, engine, last).removed == Removed(fragments=2, events=2)
+    ran(company, engine, last)
+    assert by_identities(profiles(company)).keys() == {P1, P2 | P4, P3}
+    assert company.events("web").where("_level != 'folded'").count() == 0
+    assert company.fragments("web") == {}
+    full = refresh(company, full=True).views["default"]
+    assert (full.created, full.changed, full.vanished) == (0, 0, 0)
+
+
+def test_a_request_that_cannot_be_done_is_refused_with_the_guide_s_words_and_leaves_no_job(company: Workshop) -> None:
+    def refused(**params: str) -> str:
+        with pytest.raises((InvalidRequest, NotFound)) as told:
+            asked(company, **params)
+        return f"{type(told.value).__name__}: {told.value}"
+
+    with pytest.raises(ValueError, match="Invalid delete request"):
+        SystemJobParams()
+    wanted = "InvalidRequest: Batch can only be specified for EE type 'crm'"
+    assert refused(dataset="crm", batch="b1").startswith(wanted)
+    assert refused(dataset="web", batch="b9").startswith("InvalidRequest: Batch not found for profile dataset 'web'")
+    assert refused(dataset="web", batch="b1").startswith("InvalidRequest: Batch not found for profile dataset 'web'")
+    assert "did you mean 'web'" in refused(dataset="wep")
+    assert company.catalog.system_jobs().total == 0
+    assert [name for name, _ in company.catalog.profile_batches("crm")] == ["b1"]
+
+
+def test_a_request_is_edited_while_it_is_new_shown_without_a_record_and_removed_without_touching_data(
+    company: Workshop, engine: Engine
+) -> None:
+    shown = dry_run(company.catalog, company.settings, engine, SystemJobParams(dataset="web", batch="b3"))
+    assert (shown.removed, company.catalog.system_jobs().total) == (Removed(fragments=3, events=4), 0)
+    record = asked(company, dataset="crm")
+    other = edit(company.catalog, company.settings, record.id, {"dataset": "web", "batch": "b3"}, "test")
+    assert (other.dataset_id, other.batch_id, other.request_type) == ("web", "b3", RequestType.DELETE_EE_BATCH)
+    with pytest.raises(InvalidRequest, match=r"Invalid delete request: .*sandbox"):
+        edit(company.catalog, company.settings, record.id, {"sandbox": "dev"}, "test")
+    with pytest.raises(InvalidRequest, match="Batch can only be specified for EE type 'crm'"):
+        edit(company.catalog, company.settings, record.id, {"dataset": "crm"}, "test")
+    assert edit(company.catalog, company.settings, record.id, {"batch": None}, "test").batch_id is None
+    remove(company.catalog, company.settings, record.id, "test")
+    with pytest.raises(NotFound):
+        company.catalog.system_job(record.id)
+    assert len(profiles(company)) == 5
