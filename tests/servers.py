@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from jobs.session import server
 from jobs.session.engines import Engine
 from jobs.session.secret import engine_token
@@ -21,13 +23,20 @@ def server_settings(home: Path) -> Settings:
     return settings.model_copy(update={"engine": settings.engine.model_copy(update={"memory": "2g"})})
 
 
+# Tests have tiny frames: compiling a query for them takes longer than it saves. What a test starts as a user would, a
+# platform or a command, compiles as shipped.
+_INTERPRETED = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+
+
 @contextmanager
 def spark_server(settings: Settings) -> Iterator[Engine]:
     """The Spark server of the whole run, by an address that works with any settings."""
     if given := os.environ.get("TESSERA_TEST_SPARK"):
         yield Engine.parse(given)
         return
-    with be_client(settings.home):
+    with be_client(settings.home), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SPARK_SUBMIT_OPTS", _INTERPRETED)
         address = server.ensure_running(settings)
+        patched.undo()
         yield Engine.parse(f"{address}/;token={engine_token(settings.home)}")
     server.stop(settings)
