@@ -13,6 +13,7 @@ import typer
 from jobs.cli.batches import batch, batches
 from jobs.cli.datasets import datasets
 from jobs.cli.definitions import apply
+from jobs.cli.delete import app as delete_app
 from jobs.cli.export import export
 from jobs.cli.ingest import ingest
 from jobs.cli.lookup import lookup
@@ -54,6 +55,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(preview_app, name="preview")
+app.add_typer(delete_app, name="delete")
 
 
 def main() -> None:

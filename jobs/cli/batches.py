@@ -51,6 +51,10 @@ def outcome(batch: Batch) -> Iterator[str]:
         yield f"it replays batch {replays['batch']}, {replays['rows']} rows"
     if sources := sources_of(batch):
         yield f"its rows come from the lake, of batches {', '.join(sources)}"
+    if batch.deleted_by:
+        yield f"it is the deletion of system job {batch.deleted_by}, and has no rows; see `tessera delete show`"
+    if batch.removed_by:
+        yield f"deleted from the Profile store by system job {batch.removed_by}"
     if batch.reason:
         yield f"failed: {output.shown(batch.reason)}"
     if "equation" in result:
@@ -70,7 +74,9 @@ def _list(found: list[overview.BatchSummary], sandbox: str) -> list[str]:
 
 def _row(told: overview.BatchSummary) -> tuple[object, ...]:
     counts = (getattr(told, name) for name in _EQUATION)
-    reason = output.shown(told.reason, most=60) if told.reason else ""
+    deleted = f"deleted by system job {told.removed_by}" if told.removed_by else ""
+    deletion = f"deletion of system job {told.deleted_by}" if told.deleted_by else ""
+    reason = output.shown(told.reason or deleted or deletion, most=60)
     return told.id, told.dataset, told.status, told.seq, told.at, *counts, told.created_at, reason
 
 

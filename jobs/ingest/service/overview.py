@@ -53,6 +53,8 @@ class BatchSummary(_Document):
     duplicates: int | None = None
     quarantined: int | None = None
     reason: str | None = Field(description="Why the last attempt failed")
+    removed_by: str | None = Field(default=None, description="System job that deleted it from the Profile store")
+    deleted_by: str | None = Field(default=None, description="System job whose deletion it is; it has no rows then")
     run: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -70,6 +72,8 @@ class BatchSummary(_Document):
             files=len(batch.files),
             size_bytes=sum(file.size_bytes for file in batch.files),
             reason=batch.reason,
+            removed_by=batch.removed_by,
+            deleted_by=batch.deleted_by,
             run=batch.run,
             created_at=batch.created_at,
             updated_at=batch.updated_at,
