@@ -39,6 +39,7 @@ from jobs.profiles.transforms import (
     Making,
     by_primary_identity,
     event_fragments_of,
+    fragments_schema,
     profiles,
     profiles_table,
     record_fragments_of,
@@ -136,7 +137,8 @@ def _fragments(spark: SparkSession, plan: VerifyPlan, made: DataFrame) -> DataFr
             frames.append(event_fragments_of(rows, source.dataset, plan.union))
         else:
             frames.append(record_fragments_of(rows, source.dataset, plan.namespaces, plan.union))
-    return all_of(frames)
+    # All may have been deleted.
+    return all_of(frames) if frames else spark.createDataFrame([], fragments_schema(plan.union))
 
 
 def _view(
