@@ -94,7 +94,7 @@ def post(context: Context, state: str, reason: str, dag_id: str | None = None) -
 
     Args:
         context: of the task or callback.
-        state: failed, refused or late.
+        state: failed, refused, waiting or late.
         reason: why; at most 1,000 characters of it are posted.
         dag_id: another DAG than that of the context; the alert then names no run.
 

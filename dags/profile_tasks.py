@@ -1,8 +1,8 @@
 """What the DAG files share: forms made from models, defaults, and the three tasks in the life of a record.
 
-Beside the DAG files there are two such modules, this one and `profile_alerts`; both are named in .airflowignore. At the
-top they import neither pyspark nor a service, because Airflow reads the DAG files again and again; the tasks import
-what they need when they run.
+Beside the DAG files there are three such modules, this one, `profile_alerts` and `profile_approvals`; they are named in
+.airflowignore. At the top they import neither pyspark nor a service, because Airflow reads the DAG files again and
+again; the tasks import what they need when they run.
 """
 
 import logging
@@ -140,7 +140,7 @@ def accepted(feature: str, model: str) -> str:
         # Said here already, before there is a record that nothing can run.
         spark_engine()
         with catalog_of(context) as (catalog, settings):
-            record = _service(feature).accept(catalog, settings, params, run_name(context))
+            record = service_of(feature).accept(catalog, settings, params, run_name(context))
     logger.info("accepted as %s", record.id)
     return str(record.id)
 
@@ -170,7 +170,7 @@ class SparkJobOperator(BaseOperator):
         """Run the attempt; returns the record's result, which is also the extra of every asset that it emits."""
         from jobs.catalog.records import Busy
 
-        service = _service(self.feature)
+        service = service_of(self.feature)
         with said_to_people(context), catalog_of(context) as (catalog, settings):
             try:
                 record = service.run(catalog, settings, spark_engine(), self.record_id, run_name(context))
@@ -203,9 +203,9 @@ def close_record(feature: str, record_id: Any, then: str = "") -> str | None:
     context = get_current_context()
     ids = record_id if isinstance(record_id, list) else [record_id]
     with said_to_people(context), catalog_of(context) as (catalog, settings):
-        note = "\n".join(_service(feature).close(catalog, settings, one, run_name(context)) for one in ids)
+        note = "\n".join(service_of(feature).close(catalog, settings, one, run_name(context)) for one in ids)
         if then:
-            _service(then).settle(catalog, settings, record_id, run_name(context))
+            service_of(then).settle(catalog, settings, record_id, run_name(context))
     logger.info("%s", note)
     write_note(context, note)
     return note
@@ -258,7 +258,8 @@ def ask_for_runs(context: Context, sandboxes: Iterable[str], **more: Any) -> Non
                 runs.trigger(context["ti"].dag_id, f"{sandbox}.{context['ti'].run_id}", {"sandbox": sandbox, **more})
 
 
-def _service(feature: str) -> ModuleType:
+def service_of(feature: str) -> ModuleType:
+    """Import the service of a room of `jobs`."""
     return import_module(f"jobs.{feature}.service")
 
 

@@ -27,6 +27,7 @@ def described(task):
         "id": task.task_id, "doc": task.doc or task.doc_md or "", "owner": task.owner, "retries": task.retries,
         "timeout": task.execution_timeout and task.execution_timeout.total_seconds(), "teardown": task.is_teardown,
         "outlets": [asset.name for asset in task.outlets], "has_retry_policy": task.has_retry_policy,
+        "at_once": task.max_active_tis_per_dag,
     }
 print("DESCRIBED" + json.dumps({
     "errors": bag.import_errors,

@@ -13,7 +13,10 @@ DAGS = [
     "profile_snapshots",
     "refresh_profiles",
     "scan_landing",
+    "system_jobs",
 ]
+# Those whose runs may wait for a person: any number is open, and the tasks that use Spark are those named here.
+ASKING = {"system_jobs": {"plan_deletion", "delete_data", "verify_profiles"}}
 # Those whose run is the life of a record, or of several.
 RECORDS = [dag_id for dag_id in DAGS if dag_id != "scan_landing"]
 TAGS = {"profile-store", "by-hand", "scheduled"}
@@ -53,7 +56,9 @@ class TestEveryDag:
         assert parsed["dags"][dag_id]["paused"] is False
 
     def test_lets_one_run_after_the_other_write(self, parsed: dict[str, Any], dag_id: str) -> None:
-        assert parsed["dags"][dag_id]["max_active_runs"] == 1
+        dag = parsed["dags"][dag_id]
+        one_at_a_time = {task["id"] for task in dag["tasks"] if task["at_once"] == 1}
+        assert dag["max_active_runs"] == 1 or one_at_a_time == ASKING[dag_id]
 
     def test_bounds_the_time_of_every_task_and_of_the_run(self, parsed: dict[str, Any], dag_id: str) -> None:
         dag = parsed["dags"][dag_id]

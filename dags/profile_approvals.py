@@ -1,0 +1,197 @@
+"""Tasks that ask a person before the job of a record is done: Airflow's approval, with the job's plan as the question.
+
+The record decides, not Airflow. An answer is noted with the record, for the plan that was shown, and the job is done
+only while its present plan is the approved one. So whatever happens between the answer and the work (the request is
+edited, other data comes, the run is cleared), nothing is done that nobody has seen.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowRescheduleException, TaskAwaitingInput
+from profile_alerts import post, write_note
+from profile_tasks import DEFAULT_ARGS, catalog_of, run_name, said_to_people, service_of, spark_engine
+
+from jobs.errors import Conflict
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from jobs.catalog.database import Catalog
+    from jobs.catalog.system_jobs import SystemJob
+
+logger = logging.getLogger(__name__)
+
+# A question about another plan takes another try.
+_TRIES = 9
+
+
+class AskAgain(Exception):
+    """Ends a try whose question is out of date: Airflow keeps the words of a question as long as the try lasts."""
+
+
+def person_of(context: Context) -> str:
+    """Name whoever asked for the run as records do: airflow:<user>."""
+    run = context["dag_run"]
+    return f"airflow:{run.triggering_user_name or run.run_type}"
+
+
+class ApprovalTask(ApprovalOperator):
+    """Ask a person whether the job of a record may be done, and note the answer with the record.
+
+    An approval that does not count, say that of whoever asked for the job, leaves the question open; the note beside
+    the run says why. Without an answer in time the job is cancelled. While the task waits it holds neither a worker nor
+    anything in the store.
+
+    Args:
+        feature: the room of `jobs` whose service knows the record.
+        record_id: the record, usually the result of the task that accepted it.
+    """
+
+    template_fields = (*ApprovalOperator.template_fields, "record_id")
+
+    def __init__(self, *, feature: str, record_id: Any, **kwargs: Any) -> None:
+        asks_again = RetryRule(
+            AskAgain, RetryAction.RETRY, retry_delay=timedelta(seconds=1), reason="there is another plan to ask about"
+        )
+        # Those of the DAG, which Airflow adds itself.
+        kwargs.pop("params", None)
+        super().__init__(
+            subject="",
+            defaults=self.REJECT,
+            # Airflow checks it before anybody is asked, so it may be empty.
+            params={"reason": Param(None, type=["null", "string"], title="Why", description="Kept with the record.")},
+            retries=_TRIES,
+            retry_policy=ExceptionRetryPolicy(rules=[asks_again, *DEFAULT_ARGS["retry_policy"].rules]),
+            **kwargs,
+        )
+        self.feature = feature
+        self.record_id = record_id
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Go on as far as the record allows; where it needs an approval, ask for it."""
+        with said_to_people(context), catalog_of(context) as (catalog, settings):
+            return self._go_on(context, catalog, settings, has_asked=False)
+
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], plan_number: int = 0, until: str = ""
+    ) -> dict[str, Any] | None:
+        """Go on with the answer to the question that was put about a plan, which waits until an instant."""
+        with said_to_people(context), catalog_of(context) as (catalog, settings):
+            try:
+                self._note_answer(context, catalog, settings, event, plan_number)
+            except Conflict as refused:
+                logger.warning("%s", refused)
+                record = catalog.system_job(self.record_id)
+                if record.plan_number == plan_number and record.status == "NEW":
+                    write_note(context, f"still waiting for an approval: {refused}")
+                    self._wait(context, plan_number, datetime.fromisoformat(until))
+            return self._go_on(context, catalog, settings, has_asked=True)
+
+    def work(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
+        """Do what is approved; a NEW record that comes back is asked about again. Asking only, it does nothing."""
+        del context, catalog, settings
+        return record
+
+    def _go_on(
+        self, context: Context, catalog: "Catalog", settings: Settings, has_asked: bool
+    ) -> dict[str, Any] | None:
+        service = service_of(self.feature)
+        record = catalog.system_job(self.record_id)
+        while True:
+            if record.status == "CANCELLED":
+                logger.info("%s", service.summary(record))
+                self.skip(context["ti"], [t for t in self.get_direct_relatives() if not t.is_teardown])
+                return None
+            if record.status == "NEW" and record.plan is None:
+                record = service.plan(catalog, settings, spark_engine(), record.id, run_name(context))
+            if record.status == "NEW" and settings.system_jobs.approval and not record.is_approved:
+                self._ask(context, settings, record, has_asked)
+            before, record = record, self.work(context, catalog, settings, record)
+            if record.status != "NEW" or record.plan_number == before.plan_number:
+                result: dict[str, Any] | None = record.result
+                return result
+
+    def _ask(self, context: Context, settings: Settings, record: "SystemJob", has_asked: bool) -> None:
+        """Put the question, and leave the worker.
+
+        Raises:
+            TaskAwaitingInput: for an answer.
+            AskAgain: this try has put another question before.
+        """
+        if has_asked:
+            raise AskAgain(f"{record.noun} {record.id} has another plan now, {record.plan_number}")
+        from jobs.system_jobs.service import showing
+
+        self.subject, self.body = showing.question(record), showing.markdown(record)
+        self.assigned_users = [{"id": name, "name": name} for name in settings.system_jobs.approvers] or None
+        write_note(context, f"waiting for an approval: {self.subject}")
+        post(context, "waiting", self.subject)
+        hours = timedelta(hours=settings.system_jobs.approval_hours)
+        self._wait(context, record.plan_number, datetime.now(UTC) + hours)
+
+    def _wait(self, context: Context, plan_number: int, until: datetime) -> None:
+        """Put the question, or leave it open, and remember what it is about."""
+        self.response_timeout = max(until - datetime.now(UTC), timedelta(seconds=1))
+        try:
+            super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {"plan_number": plan_number, "until": until.isoformat()}
+            raise
+
+    def _note_answer(
+        self, context: Context, catalog: "Catalog", settings: Settings, event: Mapping[str, Any], plan_number: int
+    ) -> None:
+        """Note what was answered; nothing when the record was decided upon otherwise meanwhile.
+
+        Raises:
+            Conflict: the approval does not count.
+        """
+        record = catalog.system_job(self.record_id)
+        if record.status != "NEW" or record.is_approved:
+            return
+        service, run = service_of(self.feature), run_name(context)
+        person = event["responded_by_user"]
+        by = f"airflow:{person['name']}" if person else ""
+        if event["chosen_options"] == [self.APPROVE]:
+            service.approve(catalog, settings, record.id, by, plan_number, run)
+            return
+        why = (event["params_input"] or {}).get("reason") or ""
+        if not person:
+            why = f"nobody answered within {settings.system_jobs.approval_hours:g} h"
+        service.reject(catalog, settings, record.id, by, why, run)
+
+
+class ApprovedJobTask(ApprovalTask):
+    """Do the job of a record that is approved; when its plan does not hold any more, ask about the new one.
+
+    It begins when the record says, and looks again later while another record is at work where this one may not be too;
+    it holds no worker meanwhile.
+    """
+
+    def work(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
+        """Run one attempt at the job."""
+        from jobs.catalog.records import Busy
+
+        if record.not_before and record.not_before > datetime.now(UTC):
+            _later(context, f"waiting until {record.not_before:%Y-%m-%dT%H:%M:%SZ}", record.not_before)
+        service = service_of(self.feature)
+        try:
+            done: SystemJob = service.run(catalog, settings, spark_engine(), record.id, run_name(context))
+        except Busy as busy:
+            again = datetime.now(UTC) + timedelta(seconds=settings.dags.lease_poll_seconds)
+            _later(context, f"waiting: {busy}", again)
+        logger.info("%s", service.summary(done))
+        if done.result:
+            for asset in self.outlets:
+                context["outlet_events"][asset].extra = {**done.result, "sandbox": done.sandbox}
+        return done
+
+
+def _later(context: Context, why: str, at: datetime) -> None:
+    logger.info("%s", why)
+    write_note(context, why)
+    raise AirflowRescheduleException(at) from None  # type: ignore[no-untyped-call]  # Airflow's

@@ -1,0 +1,109 @@
+"""Runs of the DAG `system_jobs` in a real Airflow: asked for by `admin`, decided upon by `operator`."""
+
+import pytest
+
+from jobs.catalog.database import Catalog
+from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
+from tests.airflow_api import AirflowApi
+from tests.builders import crm, definitions, loyalty, member, write_jsonl
+from tests.dags.workplace import Workplace
+
+pytestmark = pytest.mark.timeout(1200)
+
+SANDBOX = "deletions"
+FORM = {"sandbox": SANDBOX, "dataset": "loyalty", "note": "They left."}
+
+
+@pytest.fixture(scope="module")
+def airflow(workplace: Workplace) -> AirflowApi:
+    """The runs of `system_jobs`, as `admin` sees them; a sandbox of its own has three members as profiles."""
+    declared = workplace.folder / "members.json"
+    declared.write_text(definitions(crm(), loyalty()).model_dump_json())
+    workplace.platform.tessera("apply", str(declared), "--sandbox", SANDBOX)
+    ingest(workplace, "first", "ann@x.io", "ben@x.io", "cat@x.io")
+    workplace.platform.tessera("refresh", "--sandbox", SANDBOX)
+    return workplace.airflow.of("system_jobs")
+
+
+def ingest(workplace: Workplace, batch: str, *emails: str) -> None:
+    rows = write_jsonl(workplace.folder / f"{batch}-members.jsonl", [member(email) for email in emails])
+    workplace.platform.tessera("ingest", "loyalty", str(rows), "--batch", batch, "--sandbox", SANDBOX)
+
+
+def jobs(workplace: Workplace) -> dict[str, SystemJob]:
+    """The system jobs by the run that asked for them."""
+    with Catalog.open(workplace.settings.catalog_url, SANDBOX, actor="test") as catalog:
+        return {job.run.split("/")[1]: job for job in catalog.system_jobs().jobs}
+
+
+def test_nothing_is_deleted_that_a_second_person_has_not_seen(workplace: Workplace, airflow: AirflowApi) -> None:
+    operator = airflow.seen_by("operator")
+    airflow.start("left", FORM)
+    asked = airflow.question("left", "approve_deletion")
+    assert asked["subject"].startswith("Delete all of dataset loyalty in sandbox deletions? 3 fragments and 0 events")
+    assert "| fragments that end | 3 |" in asked["body"]
+    assert "They left." in asked["body"]
+    assert airflow.seen_by("viewer").reply("left", "approve_deletion", "Approve").status_code == 403
+
+    # Who asked approves: the question stays open.
+    assert airflow.reply("left", "approve_deletion", "Approve").is_success
+    again = airflow.question("left", "approve_deletion")
+    assert not again["response_received"]
+    assert "'airflow:admin' is the same user" in airflow.run("left")["note"]
+
+    # Nothing is held meanwhile, so that something else is there when the approval comes.
+    ingest(workplace, "second", "dan@x.io")
+    assert operator.reply("left", "approve_deletion", "Approve").is_success
+    changed = airflow.question("left", "delete_data")
+    assert "PLAN" in changed["body"]
+    assert "| fragments that end | 4 |" in changed["body"]
+    waiting = workplace.platform.tessera("delete", "show", jobs(workplace)["left"].id, "--sandbox", SANDBOX)
+    assert (waiting["status"], waiting["planNumber"], waiting["approvedBy"]) == ("NEW", 2, None)
+
+    assert operator.reply("left", "delete_data", "Approve").is_success
+    run = airflow.end_of("left")
+    assert run["state"] == "success", run["note"]
+    assert set(airflow.states("left").values()) == {"success"}
+    job = jobs(workplace)["left"]
+    assert (job.status, job.approved_by, job.requested_by) == (
+        SystemJobStatus.SUCCESS,
+        "airflow:operator",
+        "airflow:admin",
+    )
+    assert "4 fragments and 0 events deleted" in run["note"]
+    status = workplace.platform.tessera("preview", "show", "status", "--sandbox", SANDBOX)
+    assert status["totalRows"] == 0
+
+
+def test_a_no_and_no_answer_cancel_with_the_reason_and_another_run_is_not_held_up(
+    workplace: Workplace, airflow: AirflowApi
+) -> None:
+    airflow.start("rejected", FORM)
+    airflow.question("rejected", "approve_deletion")
+    overlay = workplace.platform.home / "tessera.toml"
+    overlay.write_text("[system_jobs]\napproval_hours = 0.0003\n")
+    try:
+        airflow.start("unanswered", FORM)
+        ended = airflow.end_of("unanswered")
+    finally:
+        overlay.unlink()
+    assert airflow.seen_by("operator").reply("rejected", "approve_deletion", "Reject", "They came back.").is_success
+    assert (ended["state"], airflow.end_of("rejected")["state"]) == ("success", "success")
+    found = jobs(workplace)
+    assert {found[name].status for name in ("rejected", "unanswered")} == {SystemJobStatus.CANCELLED}
+    assert found["unanswered"].reason == "nobody answered within 0.0003 h"
+    assert found["rejected"].reason == "rejected by airflow:operator: They came back."
+    for name in ("rejected", "unanswered"):
+        assert str(found[name].reason) in airflow.run(name)["note"]
+        states = airflow.states(name)
+        assert (states["delete_data"], states["verify_profiles"]) == ("skipped", "skipped")
+
+
+def test_a_request_that_is_refused_says_why_beside_the_run_and_leaves_no_job(
+    workplace: Workplace, airflow: AirflowApi
+) -> None:
+    airflow.start("records", {"sandbox": SANDBOX, "batch": "first"})
+    run = airflow.end_of("records")
+    assert run["state"] == "failed"
+    assert "Batch can only be specified for EE type 'loyalty'" in run["note"]
+    assert "records" not in jobs(workplace)
