@@ -39,6 +39,24 @@ def close(catalog: Catalog, settings: Settings, record_id: str, run: str) -> str
     return summary(close_export(catalog, settings, record_id, run))
 
 
+def give_up(catalog: Catalog, settings: Settings, record_id: str, run: str, reason: str) -> ExportJob:
+    """Make an export job FAILED at which nobody works any more; one that came to its end meanwhile is left as it is.
+
+    Args:
+        catalog: opened in the job's sandbox.
+        settings: of this installation.
+        record_id: the job, at work; its Spark work is ended, and its dataset gets its former rows.
+        run: who gives it up.
+        reason: why, unless the record says so already.
+
+    Raises:
+        TesseraError: it could not be done; the job is at work still.
+    """
+    from jobs.exports.service.ending import give_up_export
+
+    return give_up_export(catalog, settings, record_id, run, reason)
+
+
 def cancel(catalog: Catalog, settings: Settings, record_id: str, run: str) -> ExportJob:
     """Cancel an export job; its Spark work is ended, and the dataset has its former rows.
 

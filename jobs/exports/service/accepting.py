@@ -46,7 +46,7 @@ def _destination(catalog: Catalog, params: ExportParams) -> Dataset | None:
             return Dataset(id=params.dataset, name=params.name or params.dataset, kind=DatasetKind.PROFILES)
         raise NotFound(
             f"no dataset {shortened(params.dataset)} in sandbox {catalog.sandbox!r} to export to; "
-            f"{known_here(params.dataset, targets)}. Declare it with `kind: profiles`, or ask for it to be created"
+            f"{known_here(params.dataset, targets)}. Declare it with `kind: profiles`, or set `create`, and it is made"
         )
     if kinds[params.dataset] is not DatasetKind.PROFILES:
         raise InvalidRequest(

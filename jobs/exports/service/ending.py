@@ -33,13 +33,19 @@ def close_export(catalog: Catalog, settings: Settings, record_id: str, run: str)
     record = catalog.export(record_id)
     if is_left(record, run):
         try:
-            turn = take_over(settings, records_of(catalog), record_id, run)
-            if turn.record.status is ExportStatus.PROCESSING:
-                put_back(catalog, turn)
-                catalog.fail_export(record_id, turn.attempt.id, record.reason or LEFT, True, run)
+            return give_up_export(catalog, settings, record_id, run, LEFT)
         except TesseraError as refused:
             logger.warning("export job %s is left %s, to be closed or run again: %s", record_id, record.status, refused)
     return catalog.export(record_id)
+
+
+def give_up_export(catalog: Catalog, settings: Settings, record_id: str, run: str, reason: str) -> ExportJob:
+    """Make an export job that is at work FAILED; see `jobs.exports.service.give_up`."""
+    turn = take_over(settings, records_of(catalog), record_id, run)
+    if turn.record.status is not ExportStatus.PROCESSING:
+        return turn.record
+    put_back(catalog, turn)
+    return catalog.fail_export(record_id, turn.attempt.id, turn.record.reason or reason, True, run)
 
 
 def cancel_export(catalog: Catalog, settings: Settings, record_id: str, run: str) -> ExportJob:

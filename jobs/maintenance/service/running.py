@@ -23,7 +23,7 @@ from jobs.turns import Records, Turn, close_left, take_turn
 logger = logging.getLogger(__name__)
 
 _STEPS: Mapping[Step, tuple[Callable[[Work], Done], str]] = {
-    Step.ORPHANS: (close_orphans, "batches"),
+    Step.ORPHANS: (close_orphans, "batches and jobs"),
     Step.FOLD: (fold, "runs"),
     Step.COMPACT: (compact, "batches"),
     Step.VERIFY: (verify, "differences"),

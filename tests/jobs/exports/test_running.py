@@ -1,9 +1,10 @@
-"""A job as a command runs it: cancelled or failed after everything is written, on a full disk, and beside another."""
+"""A job as a command runs it: cancelled, failed or killed after it wrote all, on a full disk, and beside another."""
 
 import shutil
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,20 @@ from pyspark.sql import SparkSession
 from jobs.catalog.exports import ExportJob, ExportStatus
 from jobs.catalog.job_records import JobBusy
 from jobs.errors import Conflict, StoreError
+from jobs.exports import job as export_job
 from jobs.exports.service import cancel, close, run
+from jobs.exports.service.planning import planned
+from jobs.maintenance import service as maintenance
+from jobs.maintenance.models import MaintenanceParams
+from jobs.maintenance.service.running import maintain
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.settings import Settings
+from jobs.turns import new_attempt
 from tests.disks import CannotMount, full, mounted
 from tests.fixture_f import P1, P2, P3
 from tests.jobs.exports.exporting import asked, flat, rows, table
-from tests.jobs.ingest.workshop import Workshop
+from tests.jobs.ingest.workshop import Silent, Workshop
 
 pytestmark = pytest.mark.usefixtures("two_partitions")
 WRITING, COMPARING = "writing profiles", "comparing what was written"
@@ -137,12 +144,39 @@ def test_the_first_job_to_a_dataset_that_is_cancelled_leaves_no_row(company: Wor
         ran(company, engine, job)
 
 
-def _assert_kept(workshop: Workshop) -> None:
-    found = rows(workshop, "kept")
+def test_a_job_whose_process_was_killed_is_closed_by_maintenance_and_its_dataset_has_the_former_rows(
+    company: Workshop, engine: Engine
+) -> None:
+    ran(company, engine, asked(company, "orphaned"))
+    killed = asked(company, "orphaned", fields=("loyalty",), empty_profiles=True)
+    attempt = new_attempt(company.settings, engine, "export_jobs/lost/export_profiles/1")
+    record = company.catalog.begin_export(killed.id, attempt)
+    export_job.run(company.spark, planned(company.catalog, company.settings, record, attempt), Silent())
+
+    _close_orphans(company, engine, datetime.now(UTC))
+    assert company.catalog.export(killed.id).status is ExportStatus.PROCESSING, "its lease runs, or ended just now"
+    assert len(rows(company, "orphaned")) == 5
+    _close_orphans(company, engine, datetime.now(UTC) + timedelta(hours=2))
+    closed = company.catalog.export(killed.id)
+    assert (closed.status, closed.reason) == (
+        ExportStatus.FAILED,
+        "its run ended without closing it; closed by maintenance",
+    )
+    _assert_kept(company, "orphaned")
+
+
+def _close_orphans(workshop: Workshop, engine: Engine, now: datetime) -> None:
+    asked_for = maintenance.accept(workshop.catalog, workshop.settings, MaintenanceParams(steps=("orphans",)), "test")
+    done = maintain(workshop.catalog, workshop.settings, engine, asked_for.id, "test", now=now)
+    assert done.reason is None
+
+
+def _assert_kept(workshop: Workshop, dataset: str = "kept") -> None:
+    found = rows(workshop, dataset)
     assert set(found) == {P1, P2, P3}
     assert "person" in found[P1]
-    assert {profile for profile, *_ in flat(workshop, "kept")} == {row["profile_id"] for row in found.values()}
-    manifests = Path(workshop.store.path("exports", "kept-manifests"))
-    last = workshop.catalog.newest_export("kept")
+    assert {profile for profile, *_ in flat(workshop, dataset)} == {row["profile_id"] for row in found.values()}
+    manifests = Path(workshop.store.path("exports", f"{dataset}-manifests"))
+    last = workshop.catalog.newest_export(dataset)
     assert last is not None
     assert max(manifests.iterdir(), key=lambda path: path.stat().st_mtime).name == f"{last.batch_id}.json"
