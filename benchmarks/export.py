@@ -31,7 +31,7 @@ from jobs.lake.runs import hash_of
 from jobs.lake.store import Store
 from jobs.lake.tables import replace_where
 from jobs.merge_policies.models import IDENTITY_MAP
-from jobs.profiles.models import HAS_RECORDS, IDENTITIES, IDENTITY_COUNT, PROFILE_ID, UPDATED_AT
+from jobs.profiles.models import ARE_PRIMARY, HAS_RECORDS, IDENTITIES, IDENTITY_COUNT, PROFILE_ID, UPDATED_AT
 from jobs.profiles.transforms import profiles_table
 from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
@@ -178,6 +178,7 @@ def _rows(spark: SparkSession, view: KeyedTable, profiles: int) -> DataFrame:
         "loyalty.joined": F.lit(_SINCE - timedelta(days=400)),
         "tags": F.array(F.lit("a"), F.concat(F.lit("t"), number % 50)),
         IDENTITIES: identities,
+        ARE_PRIMARY: F.transform(identities, lambda identity: F.startswith(identity, F.lit("Email:"))),
         IDENTITY_COUNT: F.size(identities),
         HAS_RECORDS: F.lit(True),
         UPDATED_AT: F.lit(_SINCE) + F.make_dt_interval(F.when(is_changed, F.lit(1)).otherwise(F.lit(-1))),

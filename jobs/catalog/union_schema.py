@@ -17,6 +17,8 @@ from jobs.catalog.definitions import Dataset, DatasetKind
 from jobs.catalog.policies import PolicyBody
 
 IDENTITY_MAP = "identityMap"
+# Another one whenever views get a column that those made before do not have.
+_FORM = "2"
 # Where the guide keeps the instant at which a source last changed a record.
 LAST_UPDATED = "extSourceSystemAudit.lastUpdatedDate"
 
@@ -73,6 +75,7 @@ class UnionSchema(BaseModel):
         New leaves do not change it: no fragment has them yet.
         """
         says = [
+            _FORM,
             policy.identity_graph.type,
             *policy.attribute_merge.same_as,
             json.dumps(dict(self.instants), sort_keys=True),

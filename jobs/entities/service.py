@@ -180,7 +180,9 @@ def _entity(
     origins: Mapping[str, Sequence[Origin]] | None,
 ) -> Entity:
     names = [name for name in union.names if name != IDENTITY_MAP]
-    parts = identity_parts(row[view.IDENTITIES], row.get(IDENTITY_MAP))
+    # A view that is older than this platform does not tell them, until the next refresh.
+    are_primary = row.get(view.ARE_PRIMARY) or [False] * len(row[view.IDENTITIES])
+    parts = identity_parts(row[view.IDENTITIES], are_primary)
     attributes = nested({name: row.get(name) for name in chosen(names, fields)})
     return Entity(
         entity_id=row[view.PROFILE_ID],

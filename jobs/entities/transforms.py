@@ -4,7 +4,7 @@ Where a value came from is found by the same order that merges in Spark (`merge_
 test compares the two.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -100,24 +100,18 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def identity_parts(identities: Iterable[str], ingested: Mapping[str, Any] | None) -> dict[str, Any]:
+def identity_parts(identities: Sequence[str], are_primary: Sequence[bool]) -> dict[str, Any]:
     """Write the identities of a profile in both forms: `identityMap` by namespace, and the list `identities`.
 
     Args:
         identities: `<namespace>:<value>`.
-        ingested: the merged `identityMap`, which says what a source marked as primary.
+        are_primary: of each of them, whether a dataset keeps a fragment under it.
     """
-    primary = {
-        (namespace, entry["id"])
-        for namespace, entries in (ingested or {}).items()
-        for entry in entries or ()
-        if entry["primary"]
-    }
     mapped: dict[str, list[dict[str, Any]]] = {}
     listed = []
-    for text in sorted(identities):
+    for text, is_primary in sorted(zip(identities, are_primary, strict=True)):
         namespace, _, value = text.partition(":")
-        marked = {"primary": True} if (namespace, value) in primary else {}
+        marked = {"primary": True} if is_primary else {}
         mapped.setdefault(namespace, []).append({"id": value, **marked})
         listed.append({"id": value, "namespace": {"code": namespace}, **marked})
     return {IDENTITY_MAP: mapped, IDENTITIES: listed}

@@ -20,6 +20,7 @@ from jobs.settings import Sandbox
 
 PROFILE_ID = "profile_id"
 IDENTITIES, IDENTITY_COUNT, DATASETS, HAS_RECORDS = "_identities", "_identity_count", "_datasets", "_has_records"
+ARE_PRIMARY = "_are_primary"
 FRAGMENTS_BY_DATASET, FRAGMENTS_BY_NAMESPACE = "_fragments_by_dataset", "_fragments_by_namespace"
 EVENTS, EVENTS_BY_DATASET, LAST_EVENT, UPDATED_AT = "_events", "_events_by_dataset", "_last_event", "_updated_at"
 DIGEST = "_digest"

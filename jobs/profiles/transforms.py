@@ -23,6 +23,7 @@ from jobs.lake.tables import Column
 from jobs.merge_policies.models import IDENTITY_MAP, MergePolicy, MergeType, UnionSchema
 from jobs.merge_policies.transforms import attributes
 from jobs.profiles.models import (
+    ARE_PRIMARY,
     DATASETS,
     DIGEST,
     EVENTS,
@@ -38,9 +39,14 @@ from jobs.profiles.models import (
 )
 
 FRAGMENT, DATASET, IS_RECORD, NAMESPACES = "_identity", "_dataset", "_is_record", "_namespaces"
-_BEFORE = "@before"
+_BEFORE, _IS_PRIMARY = "@before", "@primary"
 _FACTS = (
     Column(name=IDENTITIES, type="array<string>", comment="Its identities, <namespace>:<value>, sorted"),
+    Column(
+        name=ARE_PRIMARY,
+        type="array<boolean>",
+        comment="Of each of them, in their order, whether it is primary: a dataset keeps a fragment under it",
+    ),
     Column(name=IDENTITY_COUNT, type="int", comment="How many they are"),
     Column(name=DATASETS, type="array<string>", comment="Datasets with a fragment that takes part, sorted"),
     Column(name=FRAGMENTS_BY_DATASET, type="map<string,long>", comment="Fragments that take part, by dataset"),
@@ -166,11 +172,21 @@ def profiles(fragments: DataFrame, members: DataFrame, making: Making) -> DataFr
     policy, union = making.policy, making.union
     records = owned.where(IS_RECORD).select(PROFILE_ID, DATASET, FRAGMENT, SEQ, ORD, AT, *map(quoted, union.names))
     facts = _facts(owned, policy, union, making.datasets, making.codes)
-    named = members.groupBy(PROFILE_ID).agg(F.array_sort(F.collect_list(IDENTITY)).alias(IDENTITIES))
+    named = _named(fragments, members)
     merged = facts.join(attributes(records, policy, union), PROFILE_ID, "left").join(named, PROFILE_ID)
     whole = merged.withColumn(IDENTITY_COUNT, F.size(IDENTITIES))
     names = [*union.names, *(column.name for column in _FACTS if column.name != DIGEST)]
     return whole.select(PROFILE_ID, *map(quoted, names), _digest(names).alias(DIGEST))
+
+
+def _named(fragments: DataFrame, members: DataFrame) -> DataFrame:
+    """List the identities of each profile, and which of them are primary."""
+    keys = fragments.select(F.col(FRAGMENT).alias(IDENTITY)).distinct().withColumn(_IS_PRIMARY, F.lit(True))
+    marked = members.select(PROFILE_ID, IDENTITY).join(keys, IDENTITY, "left")
+    entry = F.struct(F.col(IDENTITY), F.coalesce(_IS_PRIMARY, F.lit(False)).alias(_IS_PRIMARY))
+    listed = marked.groupBy(PROFILE_ID).agg(F.array_sort(F.collect_list(entry)).alias(IDENTITIES))
+    both = F.col(IDENTITIES)
+    return listed.select(PROFILE_ID, both[IDENTITY].alias(IDENTITIES), both[_IS_PRIMARY].alias(ARE_PRIMARY))
 
 
 def changed_rows(made: DataFrame, before: DataFrame) -> DataFrame:

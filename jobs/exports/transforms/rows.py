@@ -10,10 +10,10 @@ from jobs.exports.transforms.shape import commented, nested
 from jobs.ingest.transforms.values import IDENTITY_MAP_TYPE
 from jobs.lake.sql import quoted
 from jobs.merge_policies.models import IDENTITY_MAP
-from jobs.profiles.models import HAS_RECORDS, IDENTITIES, IDENTITY_COUNT, PROFILE_ID, UPDATED_AT
+from jobs.profiles.models import ARE_PRIMARY, HAS_RECORDS, IDENTITIES, IDENTITY_COUNT, PROFILE_ID, UPDATED_AT
 
 NAMESPACE, ID, IS_PRIMARY = "namespace", "id", "is_primary"
-CHECKSUM = "@checksum"
+CHECKSUM, _ENTRY = "@checksum", "@entry"
 _PROFILES, _IDENTITY_SUM, _LEFT_OUT = "@profiles", "@identities", "@left_out"
 
 
@@ -85,13 +85,14 @@ def exported(
 
 
 def identity_map() -> Column:
-    """Return the identities of a profile by namespace; primary are those that a source marked so in an identityMap."""
-    ids = F.col(IDENTITIES)
-    codes = F.array_distinct(F.transform(ids, _namespace))
-    entries = F.transform(
-        codes,
-        lambda code: F.struct(code, F.transform(F.filter(ids, lambda one: _namespace(one) == code), _entry)),
-    )
+    """Return the identities of a profile by namespace, and of each whether it is primary."""
+    ids = _entries()
+    codes = F.array_distinct(ids[NAMESPACE])
+
+    def of_code(code: Column) -> Column:
+        return F.transform(F.filter(ids, lambda one: one[NAMESPACE] == code), lambda one: one[_ENTRY])
+
+    entries = F.transform(codes, lambda code: F.struct(code, of_code(code)))
     return F.map_from_entries(entries).cast(IDENTITY_MAP_TYPE)
 
 
@@ -102,24 +103,23 @@ def flat_identities(chosen: DataFrame, comments: Mapping[str, str]) -> DataFrame
         profile_id, namespace, id, is_primary.
     """
     one = F.col("@identity")
-    entry = _entry(one)
-    return chosen.select(PROFILE_ID, IDENTITY_MAP, F.explode(IDENTITIES).alias("@identity")).select(
+    return chosen.select(PROFILE_ID, F.explode(_entries()).alias("@identity")).select(
         commented(F.col(PROFILE_ID), PROFILE_ID, comments[PROFILE_ID]),
-        commented(_namespace(one), NAMESPACE, comments[NAMESPACE]),
-        commented(entry["id"], ID, comments[ID]),
-        commented(entry["primary"], IS_PRIMARY, comments[IS_PRIMARY]),
+        commented(one[NAMESPACE], NAMESPACE, comments[NAMESPACE]),
+        commented(one[_ENTRY]["id"], ID, comments[ID]),
+        commented(one[_ENTRY]["primary"], IS_PRIMARY, comments[IS_PRIMARY]),
     )
 
 
-def _namespace(identity: Column) -> Column:
-    return F.substring_index(identity, ":", 1)
+def _entries() -> Column:
+    """Return the identities of a profile, each as its namespace and its entry in `identityMap`."""
 
+    def entry(identity: Column, is_primary: Column) -> Column:
+        value = F.substr(identity, F.instr(identity, F.lit(":")) + 1)
+        named = F.struct(value.alias("id"), is_primary.alias("primary"))
+        return F.struct(F.substring_index(identity, ":", 1).alias(NAMESPACE), named.alias(_ENTRY))
 
-def _entry(identity: Column) -> Column:
-    value = F.substr(identity, F.instr(identity, F.lit(":")) + 1)
-    marked = F.try_element_at(F.col(IDENTITY_MAP), _namespace(identity))
-    is_primary = F.exists(marked, lambda entry: (entry["id"] == value) & entry["primary"])
-    return F.struct(value.alias("id"), F.coalesce(is_primary, F.lit(False)).alias("primary"))
+    return F.zip_with(IDENTITIES, ARE_PRIMARY, entry)
 
 
 def _has(identities: Column, code: str) -> Column:

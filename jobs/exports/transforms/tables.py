@@ -14,7 +14,10 @@ from jobs.merge_policies.models import IDENTITY_MAP
 from jobs.profiles.models import PROFILE_ID
 
 _ID = "Id that the platform gives the profile; it is the same in every export of the policy while the person's is"
-_PRIMARY = "Whether a source marked the identity as primary in an identityMap"
+_PRIMARY = (
+    "Whether a dataset keeps records or events under this identity, as their primary one; false: their rows only name "
+    "it beside that. A profile may have several that are primary"
+)
 # Said here, so that no default of a cluster makes a table that some reader cannot open.
 _PLAIN = {
     "delta.columnMapping.mode": "none",
@@ -34,7 +37,8 @@ def comments_of(plan: ExportPlan) -> dict[str, str]:
     events = plan.events.leaves if plan.events else ()
     return {
         PROFILE_ID: _ID,
-        IDENTITY_MAP: "Identities of the profile by namespace, each with its id and whether it is primary",
+        IDENTITY_MAP: "Identities of the profile by namespace, each with its id and whether it is primary: whether "
+        "a dataset keeps records or events under it",
         EVENTS: "Events of the profile in the order of their timestamp; empty when it has none in the span asked for",
         **_comments(plan.leaves),
         **{f"{EVENTS}.{path}": comment for path, comment in _comments(events).items()},

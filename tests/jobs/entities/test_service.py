@@ -35,6 +35,10 @@ def attributes(found: Found) -> dict[str, Any]:
     return {name: value for name, value in found.entity.entity.items() if not name.startswith("identit")}
 
 
+# Sorted; each is the primary one of a dataset.
+P1_IDENTITIES = {"CRMID": "c1", "ECID": "k1", "Email": "a@x.io"}
+
+
 def test_every_identity_of_a_person_finds_the_same_profile(profiled: Workshop) -> None:
     by_email, by_cookie, by_number = (
         ask(profiled, namespace, value).document.model_dump(mode="json")
@@ -48,11 +52,9 @@ def test_every_identity_of_a_person_finds_the_same_profile(profiled: Workshop) -
         "sources": ["crm", "loyalty", "web"],
         "entity": {
             **ANN,
-            "identityMap": {"CRMID": [{"id": "c1"}], "ECID": [{"id": "k1"}], "Email": [{"id": "a@x.io"}]},
+            "identityMap": {code: [{"id": one, "primary": True}] for code, one in P1_IDENTITIES.items()},
             "identities": [
-                {"id": "c1", "namespace": {"code": "CRMID"}},
-                {"id": "k1", "namespace": {"code": "ECID"}},
-                {"id": "a@x.io", "namespace": {"code": "Email"}},
+                {"id": one, "namespace": {"code": code}, "primary": True} for code, one in P1_IDENTITIES.items()
             ],
         },
         "lastModifiedAt": "2024-01-03T00:00:00Z",

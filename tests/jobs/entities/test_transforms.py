@@ -56,9 +56,8 @@ def test_values_become_json(value: Any, expected: Any) -> None:
     assert as_json(value) == expected
 
 
-def test_identities_come_as_a_map_and_as_a_list_with_what_a_source_called_primary() -> None:
-    mapped = {"Email": [{"id": "a:b@x.io", "primary": True}, {"id": "b", "primary": None}], "ECID": None}
-    assert identity_parts(["Email:a:b@x.io", "CRMID:c1", "Email:b"], mapped) == {
+def test_identities_come_as_a_map_and_as_a_list_that_say_which_are_primary() -> None:
+    assert identity_parts(["Email:a:b@x.io", "CRMID:c1", "Email:b"], [True, False, False]) == {
         "identityMap": {"CRMID": [{"id": "c1"}], "Email": [{"id": "a:b@x.io", "primary": True}, {"id": "b"}]},
         "identities": [
             {"id": "c1", "namespace": {"code": "CRMID"}},

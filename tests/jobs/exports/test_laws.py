@@ -21,8 +21,8 @@ CODES, MOST = ("CRMID", "Email", "ECID"), 3
 LEAVES = {"person.name.firstName": "string", "person.name.lastName": "string", "loyalty.points": "integer"}
 VIEW = (
     "profile_id string, `person.name.firstName` string, `person.name.lastName` string, `loyalty.points` int, "
-    "identityMap map<string,array<struct<id:string,primary:boolean>>>, "
-    "_identities array<string>, _identity_count int, _has_records boolean, _updated_at timestamp"
+    "_identities array<string>, _are_primary array<boolean>, _identity_count int, _has_records boolean, "
+    "_updated_at timestamp"
 )
 # Hostile values: separators, quotes, a namespace's own prefix, letters outside ASCII.
 VALUES = st.sampled_from(["c1", "a:b", "Email:x", "it's", '"', "é집", "${x}", "", " "])
@@ -34,16 +34,15 @@ def drawn_profiles(draw: Any) -> list[Row]:
     for number in range(draw(st.integers(0, 12))):
         pairs = draw(st.sets(st.tuples(st.sampled_from(CODES), VALUES), min_size=1, max_size=MOST + 1))
         identities = sorted(f"{code}:{number}{value}" for code, value in pairs)
-        marked = draw(st.sampled_from(identities)) if draw(st.booleans()) else None
-        code, _, value = (marked or ":").partition(":")
+        are_primary = draw(st.lists(st.booleans(), min_size=len(identities), max_size=len(identities)))
         profiles.append(
             {
                 "profile_id": f"p{number}",
                 "person.name.firstName": draw(st.none() | VALUES),
                 "person.name.lastName": draw(st.none() | VALUES),
                 "loyalty.points": draw(st.none() | st.integers(0, 9)),
-                "identityMap": {code: [(value, True)]} if marked else None,
                 "_identities": identities,
+                "_are_primary": are_primary,
                 "_identity_count": len(identities),
                 "_has_records": draw(st.booleans()),
                 "_updated_at": at(draw(st.integers(1, 3))),
@@ -91,11 +90,10 @@ def told(plan: ExportPlan, profiles: list[Row]) -> Counts:
 
 def shaped(profile: Row) -> Row:
     """The row that a profile is exported as, without what is null."""
-    primary = {(code, entry[0]) for code, entries in (profile["identityMap"] or {}).items() for entry in entries}
     identity_map: dict[str, list[Row]] = {}
-    for identity in profile["_identities"]:
+    for identity, is_primary in zip(profile["_identities"], profile["_are_primary"], strict=True):
         code, _, value = identity.partition(":")
-        identity_map.setdefault(code, []).append({"id": value, "primary": (code, value) in primary})
+        identity_map.setdefault(code, []).append({"id": value, "primary": is_primary})
     name = {key: profile[f"person.name.{key}"] for key in ("firstName", "lastName")}
     name = {key: value for key, value in name.items() if value is not None}
     row: Row = {"profile_id": profile["profile_id"], "identityMap": identity_map}

@@ -127,6 +127,7 @@ def _profile(own: Iterable[tuple[str, Fragment]], identities: list[str]) -> Row:
     last = max((when for _, fragment in ordered for when in fragment.events.values()), default=None)
     facts = {
         "_identities": identities,
+        "_are_primary": [name in {fragment.identity for _, fragment in ordered} for name in identities],
         "_identity_count": len(identities),
         "_datasets": sorted(by_dataset),
         "_fragments_by_dataset": dict(by_dataset),

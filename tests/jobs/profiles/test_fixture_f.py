@@ -3,6 +3,7 @@
 import pytest
 
 from jobs.profiles.models import (
+    ARE_PRIMARY,
     DATASETS,
     EVENTS,
     EVENTS_BY_DATASET,
@@ -42,6 +43,7 @@ def test_a_profile_counts_its_fragments_and_events(people: dict[frozenset[str], 
     facts = {name: value for name, value in people[P1].items() if name.startswith("_") and name != "_digest"}
     assert facts == {
         IDENTITIES: sorted(P1),
+        ARE_PRIMARY: [True, True, True],
         IDENTITY_COUNT: 3,
         DATASETS: ["crm", "loyalty", "web"],
         FRAGMENTS_BY_DATASET: {"crm": 1, "loyalty": 1, "web": 1},
@@ -54,6 +56,8 @@ def test_a_profile_counts_its_fragments_and_events(people: dict[frozenset[str], 
     }
     assert (people[P4][EVENTS], people[P4][HAS_RECORDS], people[P4][DATASETS]) == (1, False, ["web"])
     assert (people[P3][EVENTS], LAST_EVENT in people[P3]) == (0, False)
+    # Their mail is only named beside the CRM's own number.
+    assert (people[P2][IDENTITIES], people[P2][ARE_PRIMARY]) == (["CRMID:c2", "Email:b@x.io"], [True, False])
 
 
 def test_fragments_by_namespace_sum_up_over_the_company(people: dict[frozenset[str], Row]) -> None:
