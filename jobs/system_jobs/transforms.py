@@ -70,7 +70,8 @@ def corrected(
         its `_at` null, where no event remains.
     """
     keys = ended.select(_KEY).union(again.select(_KEY)).distinct()
-    standing = remaining.unionByName(again.select(remaining.columns)).join(keys, _KEY, "left_semi")
+    applied = again.select([F.col(quoted(name)) for name in remaining.columns])
+    standing = remaining.unionByName(applied).join(keys, _KEY, "left_semi")
     latest = standing.groupBy(_KEY).agg(F.max(AT).alias(AT))
     sums = event_fragment_rows(standing, dataset, namespaces).join(latest, _KEY).withColumn(OP, F.lit(RESET))
     gone = keys.join(latest, _KEY, "left_anti").withColumns({OP: F.lit(DELETE), ORD: F.lit(0).cast("long")})

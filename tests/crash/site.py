@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,11 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.previews import PreviewStatus
 from jobs.catalog.records import Batch, BatchStatus
 from jobs.catalog.refreshes import Cut, CutTable
+from jobs.catalog.system_jobs import SystemJob
 from jobs.ingest.models import IngestResult
 from jobs.session.engines import Engine
 from jobs.settings import Settings
+from jobs.system_jobs.models import Deleted, SystemJobResult
 from tests.crash.processes import Ended, Program
 
 # For a worker whose lease is renewed within its job, or soon free when it dies.
@@ -28,6 +31,7 @@ _OF_A_BATCH = ("id", "dataset_id", "status", "in_profile", "generation", "reason
 _ORDER = ("seq", "at")
 _OF_REFRESHES = ("identities", "merged_ids", "profiles")
 _REPORTS = "reports"
+_JOB_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
 
 
 @dataclass
@@ -113,7 +117,9 @@ class Site:
         """Everything that must be equal, however often programs were killed on the way."""
         staging = self.store / "staging"
         staged = sorted(left.name for left in staging.iterdir()) if staging.exists() else []
-        return self.snapshot_of_tables() | {"staging": staged} | self._records()
+        found = self.snapshot_of_tables() | {"staging": staged} | self._records()
+        # A system job is named when it is asked for.
+        return {name: sorted(_JOB_ID.sub("job", row) for row in rows) for name, rows in found.items()}
 
     def snapshot_of_tables(self) -> Snapshot:
         """The rows of every table as they lie there, its columns and properties."""
@@ -151,7 +157,14 @@ class Site:
                 **self._published(catalog.cut()),
                 **self._reported(catalog),
                 "exports": [self._exported(catalog, dataset.id) for dataset in catalog.datasets()],
+                "system jobs": [self._deleted(job) for job in catalog.system_jobs().jobs],
             }
+
+    def _deleted(self, job: SystemJob) -> str:
+        """What a deletion was asked for, and what it did."""
+        did = SystemJobResult.model_validate(job.result).removed if job.result else None
+        asked = (job.request_type, job.dataset_id, job.batch_id, job.lake, job.note)
+        return f"{asked} {job.status} {job.reason} {job.is_approved} {did}"
 
     def _exported(self, catalog: Catalog, dataset_id: str) -> str:
         """What the job counted whose rows a dataset has."""
@@ -199,7 +212,9 @@ class Site:
             kept |= {name: getattr(batch, name) for name in _ORDER}
         ends = [event.to_status for event in catalog.history("batch", batch.id) if event.to_status == "ACTIVE"]
         kept |= {"files": [file.name for file in batch.files], "became_active": len(ends)}
-        if batch.result is not None:
+        if batch.deleted_by is not None and batch.result is not None:
+            kept["result"] = Deleted.model_validate(batch.result).removed.model_dump()
+        elif batch.result is not None:
             kept["result"] = self._equation(batch)
         return json.dumps(kept, sort_keys=True, default=str)
 

@@ -101,6 +101,17 @@ def steps(folder: Path) -> tuple[Step, ...]:
     preview = ("tessera", "preview", "--as-of", AT.format(5))
     export = ("tessera", "export", "--dataset", "people", "--create")
     of_an_export = (Fault.CREATE_EXPORT, Fault.BEGIN_EXPORT, Fault.EXPORT_IDENTITIES, Fault.EXPORT, Fault.FINISH_EXPORT)
+    of_a_deletion = (
+        Fault.CREATE_SYSTEM_JOB,
+        Fault.PLAN_SYSTEM_JOB,
+        Fault.APPROVE_SYSTEM_JOB,
+        Fault.BEGIN_SYSTEM_JOB,
+        Fault.NOTE_SYSTEM_JOB,
+        Fault.APPLY_SYSTEM_JOB,
+        Fault.TAKE_OUT,
+        Fault.FINISH_SYSTEM_JOB,
+    )
+    withdrawn = (Fault.EDIT_SYSTEM_JOB, Fault.CANCEL_SYSTEM_JOB, Fault.REMOVE_SYSTEM_JOB)
     exported = {"TESSERA_FAULT": f"{Fault.EXPORT}:after", **SHORT_LEASE}
     away = {"TESSERA_SPARK": "sc://localhost:9", "TESSERA_ENGINE__CONNECT_TIMEOUT_SECONDS": "1"}
     return (
@@ -130,10 +141,15 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("maintain", ("upkeep", "maintain", "prod"), of_maintenance, environment=thorough),
         Step("rows-of-nobody-again", ("upkeep", "ghost", "crm")),
         Step("maintain-nowhere", ("upkeep", "maintain", "prod"), (Fault.FAIL_MAINTENANCE,), 1, thorough | away),
+        # Its events are in months, and in sums that are folded.
+        Step("delete", ("upkeep", "delete", "web", "web-1"), of_a_deletion, environment=SHORT_LEASE),
+        Step("delete-again", ("upkeep", "stale", "web", "web-1"), (Fault.FAIL_SYSTEM_JOB,), 4, SHORT_LEASE),
+        Step("delete-nothing", ("upkeep", "withdraw", "crm"), withdrawn),
         Step("switch", ("upkeep", "switch", "web", "1", "2"), (Fault.SWITCH_GENERATION,)),
         Step("clear", ("upkeep", "clear", "crm"), (Fault.CLEAR,)),
         Step("refresh-nowhere", ("tessera", "refresh", "--full"), (Fault.FAIL_REFRESH,), code=1, environment=away),
         Step("export-nowhere", export, (Fault.FAIL_EXPORT,), code=1, environment=away | SHORT_LEASE),
+        Step("delete-changed", ("upkeep", "stale", "crm"), (Fault.ASK_AGAIN,), environment=SHORT_LEASE),
     )
 
 

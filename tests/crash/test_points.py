@@ -18,6 +18,7 @@ SOME = {
     "preview": (Fault.REPORT, Fault.FINISH_PREVIEW),
     "export": (Fault.EXPORT, Fault.FINISH_EXPORT),
     "export-cancelled": (Fault.UNDO_EXPORT,),
+    "delete": (Fault.APPLY_SYSTEM_JOB, Fault.TAKE_OUT),
 }
 # Killed at by the tests of their own room.
 ELSEWHERE = {

@@ -1,7 +1,8 @@
 """What is done to a store beside ingests.
 
 `upkeep fold DATASET`, `switch DATASET FROM TO`, `clear DATASET`, `ghost DATASET` (rows of a batch that no record
-knows), `policy NAME` (a merge policy), and `maintain SANDBOX`, a week from now.
+knows), `policy NAME` (a merge policy), `maintain SANDBOX`, a week from now; and deletions (`tests.crash.deletions`):
+`delete DATASET [BATCH]`, `stale DATASET [BATCH]`, `withdraw DATASET`.
 """
 
 import sys
@@ -26,6 +27,7 @@ from jobs.merge_policies import service as merge_policies
 from jobs.session.client import new_session_id, open_session
 from jobs.session.engines import Engine
 from jobs.settings import Settings, load_settings
+from tests.crash import deletions
 
 OVERTAKEN = 75
 _COMMIT = CommitInfo(job="upkeep")
@@ -44,6 +46,8 @@ def main() -> None:
             elif what == "policy":
                 if not any(policy.name == dataset for policy in catalog.merge_policies()):
                     merge_policies.create(catalog, {"name": dataset, "identityGraph": {"type": "none"}}, "upkeep")
+            elif what in deletions.COMMANDS:
+                deletions.COMMANDS[what](catalog, settings, dataset, *numbers)
             elif what == "maintain":
                 maintain(catalog, settings)
             else:

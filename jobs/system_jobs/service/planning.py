@@ -5,7 +5,7 @@ from datetime import datetime
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import DatasetKind
-from jobs.catalog.records import Batch, BatchStatus
+from jobs.catalog.records import Batch, BatchStatus, DatasetRecord
 from jobs.catalog.refreshes import Cut
 from jobs.catalog.system_jobs import Asked
 from jobs.ingest.models import BatchOrder, IngestPlan
@@ -50,25 +50,14 @@ def effect_plan(
         InvalidRequest, Conflict: the batch counts no more.
     """
     record, cut = catalog.dataset(asked.dataset_id), catalog.cut()
-    own = IngestPlan(
-        dataset=record.definition,
-        store_root=settings.store_root,
-        sandbox=catalog.sandbox,
-        generation=record.generation,
-        in_profile=True,
-        batch_id=name,
-        seq=record.last_seq + 1,
-        at=max(at, record.last_at) if record.last_at else at,
-        is_deletion=True,
-        bounds=settings.ingest,
-        commit=CommitInfo(job="plan_deletion", batch=name, attempt=attempt, run=run),
-    )
+    commit = CommitInfo(job="plan_deletion", batch=name, attempt=attempt, run=run)
+    own = _as_a_batch(catalog, settings, record, at, commit)
     delete = delete_plan(catalog, asked, own)
     taken = {one.batch_id for one in catalog.taken_batches() if one.is_counted}
     events = cut.table(f"events/{record.id}") if cut else None
     return EffectPlan(
         delete=delete,
-        commit=own.commit,
+        commit=commit,
         in_cut=tuple(one for one in delete.active_batches if one.batch_id in taken),
         events_version=events.version if events else None,
         fragments=_sources(catalog, settings, cut, taken) if cut else (),
@@ -77,6 +66,25 @@ def effect_plan(
         views=_views(catalog, settings, cut) if cut else (),
         driver_links=settings.graph.driver_links,
         seqs={batch.seq: batch.id for batch in catalog.batches(record.id, BatchStatus.ACTIVE) if batch.seq},
+    )
+
+
+def _as_a_batch(
+    catalog: Catalog, settings: Settings, record: DatasetRecord, at: datetime, commit: CommitInfo
+) -> IngestPlan:
+    """Plan a deletion as the batch that it would be if it came next."""
+    return IngestPlan(
+        dataset=record.definition,
+        store_root=settings.store_root,
+        sandbox=catalog.sandbox,
+        generation=record.generation,
+        in_profile=True,
+        batch_id=commit.batch,
+        seq=record.last_seq + 1,
+        at=record.last_at or at,
+        is_deletion=True,
+        bounds=settings.ingest,
+        commit=commit,
     )
 
 

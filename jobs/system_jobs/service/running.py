@@ -32,6 +32,7 @@ from jobs.turns import Records, Turn, new_attempt, take_turn
 logger = logging.getLogger(__name__)
 
 PLAN_CHANGED = "PLAN_CHANGED"
+_UNFINISHED = "its data is deleted, and what follows is not done; run it again: "
 
 
 def run_system_job(
@@ -57,7 +58,7 @@ def records_of(catalog: Catalog, settings: Settings) -> Records[SystemJob]:
 
     def fail(record_id: str, attempt_id: str, reason: str, final: bool, run: str) -> SystemJob:
         if has_deleted(catalog, catalog.system_job(record_id)):
-            final, reason = False, f"its data is deleted, and what follows is not done; run it again: {reason}"
+            final, reason = False, f"{_UNFINISHED}{reason.removeprefix(_UNFINISHED)}"
         return catalog.fail_system_job(record_id, attempt_id, reason, final, run)
 
     begin = partial(catalog.begin_system_job, needs_approval=settings.system_jobs.approval)
