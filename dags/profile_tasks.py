@@ -98,6 +98,9 @@ def form(model: type[BaseModel], examples: Mapping[str, list[str]] | None = None
         if default is None:
             # A part of the form that is folded at first.
             field["section"] = "May be left empty"
+        elif default in ("", [], False):
+            # Without the star of what must be filled in.
+            field["type"] = [field["type"], "null"]
         params[name] = Param(default, **field)
     return params
 

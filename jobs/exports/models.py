@@ -40,7 +40,9 @@ class CopyFormat(StrEnum):
 class ExportParams(_Model):
     """One export of the profiles of a sandbox to a dataset."""
 
-    dataset: DatasetId = Field(description="Id of the dataset of kind profiles whose rows the profiles become.")
+    dataset: DatasetId = Field(
+        description="Id of the dataset to write, of kind profiles: the profiles take the place of its rows."
+    )
     fields: tuple[Path, ...] = Field(
         default=(),
         description="Paths to export, each with all below it, e.g. person.name. The profile's id and identityMap are "
@@ -57,8 +59,14 @@ class ExportParams(_Model):
         title="Updated after",
         description="Only profiles of which something was ingested after this instant, not just at it. Empty: all.",
     )
-    empty_profiles: bool = Field(default=False, description="Also profiles that have events, and no record.")
-    events: bool = Field(default=False, description="Add a column `events`: those of each profile, by their timestamp.")
+    empty_profiles: bool = Field(
+        default=False, title="With empty profiles", description="Also profiles that have events, and no record."
+    )
+    events: bool = Field(
+        default=False,
+        title="With events",
+        description="Add a column `events`: those of each profile, by their timestamp.",
+    )
     event_fields: tuple[Path, ...] = Field(
         default=(),
         description="Paths of events to export, each with all below it, e.g. commerce.order. Empty: every field.",
@@ -69,10 +77,18 @@ class ExportParams(_Model):
     events_until: AwareDatetime | None = Field(
         default=None, description="Only events that were ingested at this instant or before it. Empty: all."
     )
-    create: bool = Field(default=False, description="Make the dataset when there is none of this id.")
-    name: Text = Field(default="", description="Name, for people, of a dataset that is made. Empty: its id.")
+    create: bool = Field(
+        default=False, title="Create the dataset", description="Make the dataset when there is none of this id."
+    )
+    name: Text = Field(
+        default="",
+        title="Name of a new dataset",
+        description="Name, for people, of a dataset that is made. Empty: its id.",
+    )
     copies: tuple[CopyFormat, ...] = Field(
-        default=(), description="Write the rows as files of these formats, too; nested values are JSON texts in CSV."
+        default=(),
+        title="Copies as files",
+        description="Write the rows as files of these formats, too; nested values are JSON texts in CSV.",
     )
     sandbox: Sandbox | None = Field(
         default=None,

@@ -35,6 +35,8 @@ class Request(BaseModel):
     at: AwareDatetime | None = Field(default=None, title="Instant")
     day: date = date(2024, 1, 31)
     is_dry: bool = False
+    title: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -98,6 +100,10 @@ def test_a_value_that_breaks_the_models_rule_is_refused_by_the_form(
         ("share", 0.5),
         ("at", "2024-01-31T10:00:00Z"),
         ("is_dry", True),
+        ("is_dry", None),
+        ("title", None),
+        ("tags", None),
+        ("tags", ["a"]),
     ],
 )
 def test_a_value_that_the_model_takes_is_taken_by_the_form(fields: dict[str, Any], name: str, value: object) -> None:
