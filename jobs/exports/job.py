@@ -36,7 +36,7 @@ from jobs.exports.transforms.rows import (
     is_small,
     wanted,
 )
-from jobs.exports.transforms.shape import flat
+from jobs.exports.transforms.shape import INSTANT_FORMAT, flat
 from jobs.exports.transforms.tables import IDENTITY_COMMENTS, comments_of, identities_table, profiles_table
 from jobs.faults import Fault
 from jobs.ingest.transforms.events import events_table, is_active
@@ -142,7 +142,7 @@ def _copy(plan: ExportPlan, rows: DataFrame, kind: CopyFormat) -> str:
     folder = plan.store.path(EXPORTS, f"{plan.dataset.id}{COPIES_SUFFIX}", kind, plan.commit.batch)
     if kind is CopyFormat.CSV:
         # A quote in a value is doubled, as spreadsheets expect it.
-        flat(rows).write.mode("overwrite").csv(folder, header=True, escape='"')
+        flat(rows).write.mode("overwrite").csv(folder, header=True, escape='"', timestampFormat=INSTANT_FORMAT)
     else:
         rows.write.mode("overwrite").parquet(folder)
     return folder

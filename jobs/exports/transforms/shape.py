@@ -9,6 +9,8 @@ from pyspark.sql import Column, DataFrame, functions as F, types as T
 
 from jobs.lake.sql import quoted
 
+# Spark's own format for texts ends at the millisecond.
+INSTANT_FORMAT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
 # Names to what is below them; a leaf is its whole path.
 _Tree = Mapping[str, Any]
 
@@ -44,7 +46,7 @@ def _flat(value: Column, field: T.StructField, parent: str = "") -> list[Column]
     if isinstance(field.dataType, T.StructType):
         return [one for part in field.dataType.fields for one in _flat(value[part.name], part, f"{path}.")]
     is_nested = isinstance(field.dataType, T.ArrayType | T.MapType)
-    return [(F.to_json(value) if is_nested else value).alias(path)]
+    return [(F.to_json(value, {"timestampFormat": INSTANT_FORMAT}) if is_nested else value).alias(path)]
 
 
 def _tree(names: Sequence[str]) -> _Tree:

@@ -1,5 +1,7 @@
 """An export opens in the tools that analysts use, and says the same in each; so do the README's recipes."""
 
+import csv
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -23,11 +25,11 @@ README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 DEMO = ".tessera/store/demo/exports/all_profiles"
 RECIPES = re.findall(r"```python\n(.*?)```", README.partition("\n## Read the tables\n")[2].partition("\n## ")[0], re.S)
 
-SEEN, BOUGHT = datetime(2024, 2, 1, 10, 30, 0, 250_000, UTC), datetime(2024, 1, 2, 10, tzinfo=UTC)
+SEEN, BOUGHT = datetime(2024, 2, 1, 10, 30, 0, 250_001, UTC), datetime(2024, 1, 2, 10, tzinfo=UTC)
 # Every kind of value beside the text that fixture F has.
 OTHERS = {
     "person.birthDate": ("date", "1980-02-29", date(1980, 2, 29)),
-    "seen": ("timestamp", "2024-02-01T10:30:00.25Z", SEEN),
+    "seen": ("timestamp", "2024-02-01T10:30:00.250001Z", SEEN),
     "wallet.balance": ("decimal(12,2)", "1234567.89", Decimal("1234567.89")),
     "wallet.visits": ("long", 2**53 + 2, 2**53 + 2),
     "wallet.rate": ("double", 0.1, 0.1),
@@ -68,7 +70,7 @@ def exported(spark: SparkSession, engine_settings: Settings, tmp_path_factory: p
         price = {"commerce.order.priceTotal": "20.00"}
         workshop.ingest("web", event("e1", personID="c1", **price), event("e2", personID="c1"))
         refresh(workshop)
-        export(workshop, "all_profiles", name="All profiles", events=True)
+        export(workshop, "all_profiles", name="All profiles", events=True, copies=("csv",))
         yield workshop
 
 
@@ -91,6 +93,16 @@ def test_an_export_opens_with_its_values_nulls_and_instants_in(
     rows = in_one_form(read(path, spark) if read is with_spark else read(path), path)
     by_customer = {row["identityMap"]["CRMID"][0]["id"]: shown(row) for row in rows}
     assert by_customer == dict(zip(("c1", "c2"), EXPECTED, strict=True))
+
+
+def test_a_copy_as_csv_has_every_value_and_what_is_nested_as_json(exported: Workshop) -> None:
+    files = Path(exported.store.path("exports", "all_profiles-copies")).glob("csv/*/*.csv")
+    rows = [row for file in files for row in csv.DictReader(file.read_text("utf-8").splitlines())]
+    row = next(row for row in rows if row["personID"] == "c1")
+    assert (row["seen"], row["wallet.visits"]) == ("2024-02-01T10:30:00.250001Z", "9007199254740994")
+    assert (row["wallet.rate"], row["loyalty.points"]) == ("0.1", "")
+    assert [json.loads(row[name]) for name in ("tags", "scores")] == [["가", ""], {"a": 1}]
+    assert [event["timestamp"] for event in json.loads(row["events"])] == ["2024-01-02T10:00:00.000000Z"] * 2
 
 
 def test_both_tables_are_plain_commented_and_the_same_to_every_reader(exported: Workshop) -> None:
