@@ -41,7 +41,7 @@ class MaintenanceParams(_Model):
     steps: tuple[StepName, ...] = Field(
         default=ALL_STEPS,
         min_length=1,
-        description="What to do, always in this order: orphans (close batches and export jobs that nobody works at any "
+        description="What to do, always in this order: orphans (close what nobody works at any "
         "more), fold and compact (merge what single batches wrote), verify (make a random slice of the profiles anew "
         "and compare), purge (remove leftovers), vacuum (remove files that no table has any more), logs (remove old "
         "run folders and logs).",

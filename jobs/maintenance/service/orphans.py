@@ -3,7 +3,8 @@
 A batch is an orphan when it is PROCESSING and its lease expired long ago: its Spark work is ended, its rows are removed
 and it is FAILED. A FAILED batch may have rows left when another batch took its dataset over, or when the engine was
 away: they are removed by an attempt that holds the dataset, so that a rerun of the batch cannot come between. Rows of
-batches that are not ACTIVE are seen by nobody, so nothing of this is urgent. Export jobs are in `orphan_exports`.
+batches that are not ACTIVE are seen by nobody, so nothing of this is urgent. Export jobs are in `orphan_exports`,
+deletions in `orphan_deletions`.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from jobs.errors import Conflict, TesseraError
 from jobs.ingest.service.running import give_up, remove_left
 from jobs.maintenance.models import Done
 from jobs.maintenance.service.batch_rows import rows_of_batches
+from jobs.maintenance.service.orphan_deletions import close_orphan_deletions
 from jobs.maintenance.service.orphan_exports import close_orphan_exports
 from jobs.maintenance.service.work import Work
 
@@ -30,7 +32,7 @@ def close_orphans(work: Work) -> Done:
     holding = {lease.batch_id for lease in work.catalog.leases() if lease.expires_at <= work.now}
     for batch_id in sorted(set(failed) & (set(_written(work)[0]) | holding)):
         done += _cleaned(work, failed[batch_id], written)
-    return done + Done(notes=tuple(_waiting(work))) + close_orphan_exports(work)
+    return done + Done(notes=tuple(_waiting(work))) + close_orphan_exports(work) + close_orphan_deletions(work)
 
 
 def _is_left(work: Work, lease: Lease) -> bool:
