@@ -28,8 +28,8 @@ REFRESHES = Ledger(RefreshRow, Refresh, on_begin=_number)
 
 
 def create(scope: Scope, request: dict[str, Any], run: str) -> Refresh:
-    """Record a refresh that is asked for; one that is asked for already and has not begun is the answer."""
-    return REFRESHES.waiting(scope, request) or REFRESHES.create(scope, request, run, attempts=0)
+    """Record a refresh that is asked for; one that the same DAG asked for and has not begun is the answer."""
+    return REFRESHES.waiting(scope, request, run) or REFRESHES.create(scope, request, run, attempts=0)
 
 
 def publish(

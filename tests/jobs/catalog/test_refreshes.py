@@ -22,6 +22,8 @@ def test_a_cut_and_its_batches_appear_when_the_refresh_is_published(catalog: Cat
     [batch] = catalog.graph_batches("crm")
     refresh = catalog.create_refresh({"full": False}, "cli")
     assert catalog.create_refresh({"full": False}, "cli") == refresh, "what is asked for already is the answer"
+    theirs = catalog.create_refresh({"full": False}, "refresh_profiles/by-hand/accept_refresh/1")
+    assert theirs != refresh, "the command is about to begin its own"
     begun = catalog.begin_refresh(refresh.id, attempt("a"))
     assert (begun.status, begun.number) == (RefreshStatus.PROCESSING, 1)
     assert (catalog.cut(), catalog.taken_batches()) == (None, [])
