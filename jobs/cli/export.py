@@ -12,7 +12,7 @@ from jobs.catalog.database import Catalog, utc_now
 from jobs.catalog.exports import ExportJob, ExportStatus
 from jobs.cli import options, output
 from jobs.dag_runs import DagRuns, run_to_the_end
-from jobs.errors import InvalidRequest, StoreError
+from jobs.errors import Conflict, InvalidRequest, StoreError
 from jobs.exports.body import read_body
 from jobs.exports.models import CopyFormat, ExportParams, ExportResult
 from jobs.exports.service import accept, cancel, close, run, showing, summary
@@ -144,10 +144,13 @@ def _here(catalog: Catalog, settings: Settings, params: ExportParams) -> ExportJ
     engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
     try:
         return run(catalog, settings, engine, accepted.id, _RUN, progress_for_terminal(), wait)
-    except BaseException:
+    except BaseException as ended:
         # Nobody runs it again: it is asked for anew.
-        is_waiting = catalog.export(accepted.id).status is ExportStatus.NEW
-        (cancel if is_waiting else close)(catalog, settings, accepted.id, _RUN)
+        if catalog.export(accepted.id).status is ExportStatus.NEW:
+            cancel(catalog, settings, accepted.id, _RUN)
+        elif not isinstance(ended, Conflict):
+            # One that was taken over, say to be cancelled, is its taker's to end.
+            close(catalog, settings, accepted.id, _RUN)
         raise
 
 
