@@ -33,7 +33,7 @@ class Correction:
     """What takes the place of a batch of events.
 
     Args:
-        ended: its events: primary identity and `_id`.
+        ended: its events: primary identity, `_id`, and the `_seq` of the batch that wrote them.
         again: events that are applied in their places, as a run of the table of events.
         fragments: of the identities of both, as a run of the table of fragments.
         removed: the counts.
@@ -58,7 +58,7 @@ def correction(spark: SparkSession, plan: DeletePlan, staging: Staging, version:
         raise ValueError(f"dataset {plan.dataset.id!r}: there is no batch to take the place of")
     events = _events(spark, plan, version).where(is_active(plan.active_batches))
     is_ending = F.col(BATCH) == plan.removed.batch_id
-    ended = staging.put(events.where(is_ending).select(_KEY, "_id", BATCH), "ended")
+    ended = staging.put(events.where(is_ending).select(_KEY, "_id", SEQ), "ended")
     again = events.limit(0)
     if plan.lapsed:
         chosen = applied_again(_landed(spark, plan), ended, plan.dataset, plan.batch_id, plan.seq)

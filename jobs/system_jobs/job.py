@@ -9,17 +9,17 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.ingest.transforms.events import event_fragments, event_log, events_table
 from jobs.ingest.transforms.landing import lake_table, quarantine_table
-from jobs.ingest.transforms.links import link_rows, links_table
+from jobs.ingest.transforms.links import LAST_ORD, link_rows, links_table
 from jobs.ingest.transforms.records import FRAGMENT_KEY
 from jobs.lake.definition import ensure
 from jobs.lake.fold import fold
-from jobs.lake.keyed_table import LEVEL, PART, RUN, Folded, Run
+from jobs.lake.keyed_table import AT, LEVEL, ORD, PART, RUN, SEQ, Folded, Run
 from jobs.lake.runs import drop_run, write_run
 from jobs.lake.schema import BATCH
 from jobs.lake.sql import checked_batch_id, literal
@@ -30,6 +30,7 @@ from jobs.session.progress import Progress
 from jobs.system_jobs.correcting import Correction, all_there, correction
 from jobs.system_jobs.counting import effect
 from jobs.system_jobs.models import CleanPlan, Deleted, DeletePlan, Effect, EffectPlan
+from jobs.system_jobs.transforms import named_elsewhere
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,27 @@ def _write(spark: SparkSession, plan: DeletePlan, found: Correction) -> dict[str
     own = f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(checked_batch_id(plan.batch_id))}"
     again = found.again.sortWithinPartitions(FRAGMENT_KEY.name, "timestamp")
     run = Run(plan.batch_id, plan.seq)
-    said = link_rows(found.again, plan, FRAGMENT_KEY.name)
+    said = _said(plan, found)
     return {
         events.name: _though_others_write(lambda: replace_where(spark, events, again, own, plan.commit, Fault.EVENTS)),
         fragments.name: write_run(spark, fragments, found.fragments, run, plan.at, plan.commit, Fault.FRAGMENTS),
         links.name: replace_batch(spark, links, said, plan.batch_id, plan.commit, Fault.LINKS),
     }
+
+
+def _said(plan: DeletePlan, found: Correction) -> DataFrame:
+    """Return the links of the deletion: what the events say that are applied again, and whom a refresh has to see."""
+    said = link_rows(found.again, plan, FRAGMENT_KEY.name)
+    if plan.lake or plan.removed is None:
+        return said
+    place = {
+        LAST_ORD: F.lit(0).cast("long"),
+        SEQ: F.lit(plan.seq).cast("long"),
+        ORD: F.lit(0).cast("long"),
+        AT: F.lit(plan.at).cast("timestamp"),
+    }
+    alone = named_elsewhere(found.ended, said, plan.removed.seq).withColumns(place)
+    return said.drop(BATCH).unionByName(alone, allowMissingColumns=True)
 
 
 def _drop_fragments(spark: SparkSession, plan: CleanPlan, run: Run) -> None:

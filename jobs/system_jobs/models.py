@@ -146,6 +146,7 @@ class DeletePlan(IngestPlan):
 
     removed: BatchOrder | None = Field(default=None, description="Batch of events that ends; null: all of the dataset")
     lapsed: tuple[Landed, ...] = ()
+    lake: bool = Field(default=False, description="Whether its links go, too: all profiles are made anew then")
     expected: Removed | None = Field(
         default=None, description="What was approved of: with anything else there nothing is written"
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import DataFrame, Window, functions as F
 
 from jobs.catalog.definitions import Dataset, Namespace
+from jobs.identities.transforms import IDENTITY
 from jobs.ingest.transforms.events import ID_HASH, event_fragment_rows
 from jobs.ingest.transforms.identities import IDENTITY as PRIMARY
 from jobs.ingest.transforms.leaves import leaves_of
@@ -76,6 +77,23 @@ def corrected(
     sums = event_fragment_rows(standing, dataset, namespaces).join(latest, _KEY).withColumn(OP, F.lit(RESET))
     gone = keys.join(latest, _KEY, "left_anti").withColumns({OP: F.lit(DELETE), ORD: F.lit(0).cast("long")})
     return sums.unionByName(gone, allowMissingColumns=True)
+
+
+def named_elsewhere(ended: DataFrame, said: DataFrame, seq: int) -> DataFrame:
+    """Name the identities of events that end and that another deletion had applied: the links of their batch do not.
+
+    So a refresh finds their profiles.
+
+    Grain in: ended, one row per event; said, rows of links, as the deletion writes them. Grain out: one row per
+    identity, as a row of links that links it with none.
+
+    Args:
+        ended: see above.
+        said: what is written anyhow; an identity that it names is left out.
+        seq: place of the batch of the events among the batches.
+    """
+    others = ended.where(F.col(SEQ) != seq).select(F.col(_KEY).alias(IDENTITY)).distinct()
+    return others.join(said.select(IDENTITY), IDENTITY, "left_anti")
 
 
 def effects(before: DataFrame, after: DataFrame, digest: str) -> DataFrame:

@@ -115,6 +115,7 @@ def delete_plan(catalog: Catalog, asked: Asked, own: IngestPlan, expected: Remov
             "active_batches": counting,
             "removed": removed,
             "lapsed": lapsed,
+            "lake": asked.lake,
             "expected": expected,
         }
     )
