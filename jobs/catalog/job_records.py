@@ -127,15 +127,12 @@ class Ledger(Generic[Row, Record]):
         return self.read(row)
 
     def waiting(self, scope: Scope, request: dict[str, Any], run: str) -> Record | None:
-        """Return the job that is asked for in the same words and has not begun; None when there is none.
-
-        Only one that the same DAG asked for, or a command as this one does: whoever asked for another one is about to
-        begin it, and of two attempts at one job the second ends the first.
-        """
-        asked = select(self._row).where(self._row.sandbox == scope.sandbox, self._row.status == _NEW)
+        """Return the job that the same DAG, or a command, asked for in the same words and has not begun; else None."""
+        # Another asker is about to begin theirs, and of two attempts at one job the second ends the first.
+        own = self._row.run.startswith(run.partition("/")[0], autoescape=True)
+        asked = select(self._row).where(self._row.sandbox == scope.sandbox, self._row.status == _NEW, own)
         rows = scope.session.scalars(asked.order_by(self._row.created_at))
-        asker = run.split("/")[0]
-        return next((self.read(row) for row in rows if row.request == request and row.run.split("/")[0] == asker), None)
+        return next((self.read(row) for row in rows if row.request == request), None)
 
     def begin(self, scope: Scope, record_id: str, attempt: Attempt, takes_over: str | None) -> Record:
         """Let an attempt run a job. One that is done is returned as it is.
