@@ -111,7 +111,7 @@ def _demo(machine: Machine, arguments: Sequence[str]) -> int:
     os.environ.update(child_environment(machine, ready.java, ready.secrets))
     from launcher.demo import play
 
-    play(CHECKOUT, machine.home)
+    play(CHECKOUT, machine)
     return 0
 
 

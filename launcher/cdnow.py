@@ -162,6 +162,27 @@ def write_other_batches(source: Path, folder: Path) -> dict[str, tuple[str, Path
     return {f"{dataset.replace('_', '-')}-1": (dataset, path) for dataset, path in paths.items()}
 
 
+ROBOTS, VISITS_OF_A_ROBOT, VISITED_CUSTOMERS = 100, 3, 50
+
+
+def write_robot_batch(source: Path, folder: Path) -> Path:
+    """Write the wrong batch of `web_visits`: visits of robots, and some under cookies of customers who log in.
+
+    No identity of a customer's is new in it, and none is linked with another.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known = sorted({order.customer for order in orders(source) if order.customer[-1] in "01234"})[:VISITED_CUSTOMERS]
+    robots = (f"9{robot:037}" for robot in range(ROBOTS) for _ in range(VISITS_OF_A_ROBOT))
+    ecids = [*robots, *map(ecid, known)]
+    path = folder / "robot.jsonl"
+    lines = (
+        {"visit_id": f"robot-{number}", "time": f"1998-07-01T{number % 24:02}:00:00Z", "ecid": cookie}
+        for number, cookie in enumerate(ecids)
+    )
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return path
+
+
 def _visit(order: Order) -> dict[str, str]:
     visit = {"visit_id": f"visit-{order.line}", "time": f"{order.date}T09:00:00Z", "ecid": ecid(order.customer)}
     return visit | ({"customer_id": order.customer} if order.customer[-1] in "01234" else {})

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from launcher import cdnow, expected
+from launcher.approving import Approver
+from launcher.machine import Machine
 
 SANDBOX = "demo"
 # Has a card, is known to the partner, and has logged in.
 PERSON = "00030"
 EXPORT = "all_profiles"
+# Of the batches that come in by mistake; each has another id, since a batch that was deleted is not ingested again.
+ROBOT = "robot-visits-"
 BY_CITY = """
     select homeAddress.city, count(*) as profiles, count(loyalty.card) as cards, sum(orderCount) as orders,
            sum(spent) as spent
@@ -46,9 +50,9 @@ def tessera_text(*arguments: str) -> str:
     return done.stdout
 
 
-def play(checkout: Path, home: Path) -> None:
+def play(checkout: Path, machine: Machine) -> None:
     """Ingest what the demo has of its customers, make their profiles, and compare each step with the source."""
-    source = cdnow.source_file()
+    source, home = cdnow.source_file(), machine.home
     say(f"The orders of CDNOW's customers, 1997-98: {source.name}")
     tessera("apply", str(checkout / _DEFINITIONS))
     say("Orders, each batch a run of the DAG `ingest`:")
@@ -68,9 +72,13 @@ def play(checkout: Path, home: Path) -> None:
     ]
     if not all(same):
         raise SystemExit("demo: the store does not hold what the source holds")
+    for left in robot_batches():
+        say(f"An earlier demo left a batch that it meant to delete, {left}:")
+        delete(left, machine)
     profiles(source)
     reports(source)
     export(source)
+    mistake(source, machine)
 
 
 def profiles(source: Path) -> None:
@@ -96,6 +104,15 @@ def reports(source: Path) -> None:
     say("What the profile store is made of (`tessera preview`, `tessera preview show dataset/overlap`):")
     for line in tessera_text("preview").splitlines():
         say(f"  {line}")
+    compare_reports(source)
+
+
+def compare_reports(source: Path) -> None:
+    """Compare the newest report with what the rule of the demo gives.
+
+    Raises:
+        SystemExit: they differ.
+    """
     found = tessera("preview", "show", "dataset/overlap")["data"]
     wanted = expected.overlap(source)
     say(f"  {'profiles by the exact set of their datasets':<{_OVERLAP_WIDTH}} {'expected':>14} {'found':>14}")
@@ -123,6 +140,57 @@ def export(source: Path) -> None:
     say(f"  {'':<30} {'expected':>14} {'found':>14}")
     if not compare("exported: ", expected.exported(source), found):
         raise SystemExit("demo: the export is not what the rule of the demo gives")
+
+
+def mistake(source: Path, machine: Machine) -> None:
+    """Ingest a wrong batch, see it in the reports, delete it with a second user's approval, and see it gone."""
+    say("A batch that should not have come, visits of robots; it is in the reports at once:")
+    batch = f"{ROBOT}{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"
+    ingest("web_visits", cdnow.write_robot_batch(source, machine.home / "demo"), batch)
+    tessera("refresh")
+    tessera("preview")
+    alone = tessera("preview", "show", "dataset/overlap")["data"]["web_visits"]
+    say(f"  {'':<30} {'expected':>14} {'found':>14}")
+    wanted = expected.overlap(source)["web_visits"] + cdnow.ROBOTS
+    if not compare("profiles of ", {"web_visits alone": wanted}, {"web_visits alone": alone}):
+        raise SystemExit("demo: the reports do not show the wrong batch")
+    say(f"Planned, approved by a second user, deleted (`tessera delete --batch {batch} --via-airflow`):")
+    plan = delete(batch, machine)
+    effect = next(one for one in plan["policies"] if one["is_default"])
+    found = {"fragments that end": plan["removed"]["fragments"], "events that end": plan["removed"]["events"]}
+    found |= {f"profiles that {what}": effect[what] for what in ("vanish", "change")}
+    say(f"  {'':<30} {'expected':>14} {'planned':>14}")
+    if not compare("", expected.robot(), found):
+        raise SystemExit("demo: the plan is not what the rule of the demo gives")
+    say("The next report does not know of it:")
+    compare_reports(source)
+
+
+def delete(batch: str, machine: Machine) -> Any:
+    """Delete a batch by a run of the DAG that a second user approves; returns the plan that was carried out."""
+    started = time.monotonic()
+    job = tessera("delete", "--batch", batch, "--note", "Robots, not people.", "--via-airflow")
+    run_id = job["events"][0]["run"].split("/")[1]
+    approver = second_user(machine)
+    say(f"  {approver.user} approves: {approver.approve(run_id, 'These are robots.')}")
+    state = approver.end_of(run_id)
+    done = tessera("delete", "show", job["requestId"])
+    if state != "success" or done["status"] != "SUCCESS":
+        raise SystemExit(f"demo: system job {done['requestId']} is {done['status']}: {done['reason']}")
+    say(f"  system job {done['requestId']} is {done['status']}  ({time.monotonic() - started:.0f} s)")
+    return done["plan"]
+
+
+def second_user(machine: Machine) -> Approver:
+    """Return the user `operator` of the platform; commands ask Airflow as `admin`."""
+    kept = json.loads((machine.home / "secrets.json").read_text(encoding="utf-8"))
+    return Approver(machine.url, "operator", kept["operator_password"], "system_jobs")
+
+
+def robot_batches() -> list[str]:
+    """List the wrong batches that an earlier demo ingested and did not come to delete."""
+    listed = tessera("batches", "web_visits", "--status", "ACTIVE", "--limit", "10000")
+    return [one["id"] for one in listed if one["id"].startswith(ROBOT) and not one["removed_by"]]
 
 
 def ingest(dataset: str, file: Path, batch: str, *how: str) -> None:

@@ -65,3 +65,13 @@ def exported(source: Path) -> dict[str, int]:
         | {f"with {code}": count for code, count in by_namespace.items()}
         | {f"in {city}": cities[city] for city in cdnow.CITIES}
     )
+
+
+def robot() -> dict[str, int]:
+    """Count what the plan to delete the wrong batch must say. Who visited before stays, and has one visit less."""
+    return {
+        "fragments that end": cdnow.ROBOTS,
+        "events that end": cdnow.ROBOTS * cdnow.VISITS_OF_A_ROBOT + cdnow.VISITED_CUSTOMERS,
+        "profiles that vanish": cdnow.ROBOTS,
+        "profiles that change": cdnow.VISITED_CUSTOMERS,
+    }

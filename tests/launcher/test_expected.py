@@ -52,3 +52,19 @@ def test_the_files_make_the_fragments_profiles_overlaps_and_exports_that_are_exp
     exported = {"profiles": found["profiles"]} | {f"with {code}": n for code, n in Counter(c for _, c in codes).items()}
     exported |= {f"in {city}": count for city, count in Counter(cities.values()).items()}
     assert expected.exported(cdnow.source_file()) == exported
+
+
+def test_the_wrong_batch_makes_what_its_plan_must_say(tmp_path: Path) -> None:
+    source = cdnow.source_file()
+    others = cdnow.write_other_batches(source, tmp_path)["web-visits-1"][1].read_text(encoding="utf-8").splitlines()
+    known = {visit["ecid"] for visit in map(json.loads, others)}
+    lines = cdnow.write_robot_batch(source, tmp_path).read_text(encoding="utf-8").splitlines()
+    cookies = [visit["ecid"] for visit in map(json.loads, lines)]
+    assert {len(cookie) for cookie in cookies} == {38}
+    assert len({json.loads(line)["visit_id"] for line in lines}) == len(lines)
+    assert expected.robot() == {
+        "fragments that end": len(set(cookies) - known),
+        "events that end": len(cookies),
+        "profiles that vanish": len(set(cookies) - known),
+        "profiles that change": len(set(cookies) & known),
+    }
