@@ -170,6 +170,9 @@ class ApprovedJobTask(ApprovalTask):
 
     It begins when the record says, and looks again later while another record is at work where this one may not be too;
     it holds no worker meanwhile.
+
+    Airflow takes a try for dead whose answer comes within the seconds that its process needs to end after the question;
+    the next try then goes on where it was.
     """
 
     def work(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
