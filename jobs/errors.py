@@ -7,6 +7,7 @@ TesseraError
 ├── NotFound         no such record, table or file            exit 3   HTTP 404
 ├── Conflict         illegal now, may be legal later          exit 4   HTTP 409
 └── StoreError       the store or an engine refused or is away  exit 1   HTTP 503
+    └── EngineAway   before anything was begun on the engine
 ```
 
 A message about a request or a definition gives the value, the rule and what would be right; a message about a data row
@@ -58,6 +59,10 @@ class StoreError(TesseraError):
 
     exit_code = 1
     http_status = 503
+
+
+class EngineAway(StoreError):
+    """The engine opened no session, so nothing of the attempt is at work there."""
 
 
 def known_here(value: str, known: Iterable[str], most: int = 10) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from jobs.catalog.job_records import JobBusy, JobRecord, StaleJob
 from jobs.catalog.records import Attempt, Busy
-from jobs.errors import Conflict, StoreError, TesseraError
+from jobs.errors import Conflict, EngineAway, StoreError, TesseraError
 from jobs.lake.staged import remove_staged
 from jobs.lake.store import Store
 from jobs.session.client import interrupt, new_session_id
@@ -277,6 +277,10 @@ def _fail(turn: Turn[Record], failed: BaseException) -> None:
     # What is busy now, or away, will be free or back.
     final = not (is_told_to_end or isinstance(failed, StoreError | Busy))
     try:
+        if isinstance(failed, EngineAway):
+            # Else whoever comes next would wait for an engine that may never have been there.
+            turn.attempt = turn.attempt.unbegun()
+            turn.renew()
         turn.records.fail(turn.record.id, turn.attempt.id, reason, final, turn.attempt.run)
     except TesseraError as also:
         logger.warning("%s %s: the failure could not be recorded: %s", turn.record.noun, turn.record.id, also)

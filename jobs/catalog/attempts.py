@@ -129,7 +129,8 @@ def fail(scope: Scope, batch_id: str, attempt: Attempt, reason: str, final: bool
     """Note why an attempt failed; with `final` the batch is FAILED and the dataset free.
 
     Without `final` the batch stays PROCESSING, to be taken up by a retry, and its lease counts as expired: another
-    batch may take the dataset over, which makes this one FAILED.
+    batch may take the dataset over, which makes this one FAILED. Whoever comes next ends the session that the attempt
+    has here.
 
     Raises:
         Conflict: the attempt does not hold the dataset for this batch.
@@ -142,11 +143,12 @@ def fail(scope: Scope, batch_id: str, attempt: Attempt, reason: str, final: bool
     # PostgreSQL takes no zero in a text, neither database half a character of a file name that is not UTF-8.
     reason = reason.replace("\0", "").encode(errors="replace").decode()[:_REASON_CHARACTERS]
     after = BatchStatus.FAILED if final else BatchStatus.PROCESSING
-    _move(scope, row, BatchStatus.PROCESSING, after, reason=reason)
+    begun = {"session_id": attempt.session_id, "engine": attempt.engine}
+    _move(scope, row, BatchStatus.PROCESSING, after, reason=reason, **begun)
     if final:
         scope.session.delete(lease)
     else:
-        lease.expires_at = scope.now
+        lease.expires_at, lease.session_id, lease.engine = scope.now, attempt.session_id, attempt.engine
     scope.record(
         "batch", batch_id, BatchStatus.PROCESSING, after, attempt.run, f"attempt {attempt.id} failed: {reason}"
     )

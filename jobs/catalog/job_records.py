@@ -167,14 +167,14 @@ class Ledger(Generic[Row, Record]):
         return self.read(row)
 
     def renew(self, scope: Scope, record_id: str, attempt: Attempt) -> Record:
-        """Let the lease run for another span from now, and note the attempt's present Spark session.
+        """Let the lease run for another span from now, and note the attempt's present Spark session and its engine.
 
         Raises:
             Conflict: the attempt does not run it any more.
         """
         row = self.held(scope, record_id, attempt.id)
         row.expires_at = scope.now + timedelta(seconds=attempt.lease_seconds)
-        row.session_id = attempt.session_id
+        row.session_id, row.engine = attempt.session_id, attempt.engine
         return self.read(row)
 
     def finish(

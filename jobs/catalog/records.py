@@ -68,6 +68,10 @@ class Attempt(_Record):
     run: str = Field(default="", description="Who runs it: <dag>/<run>/<try>, or cli")
     lease_seconds: float = Field(default=60, gt=0, description="Seconds until the lease expires unless renewed")
 
+    def unbegun(self) -> "Attempt":
+        """Return the attempt as one that nobody has to end: the engine opened no session for it."""
+        return self.model_copy(update={"session_id": "", "engine": ""})
+
 
 class Lease(_Record):
     """Who holds a dataset."""

@@ -22,7 +22,7 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-from jobs.errors import InvalidRequest, StoreError
+from jobs.errors import EngineAway, InvalidRequest, StoreError
 from jobs.session.engines import Engine, EngineKind
 from jobs.session.operations import end_operations, is_gone
 from jobs.session.secret import TOKEN_VARIABLE, engine_token
@@ -70,7 +70,8 @@ def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterato
         session_id: from `new_session_id`, used once.
 
     Raises:
-        StoreError: no server answers at the address within `engine.connect_timeout_seconds`, or it refuses the token.
+        EngineAway: no server answers at the address within `engine.connect_timeout_seconds`, or it refuses the token.
+        StoreError: it went away later, or ended the session.
         InvalidRequest: the engine is one for spark-submit.
     """
     with _as_client(settings, engine):
@@ -153,12 +154,12 @@ def _connect(settings: Settings, address: str, session_id: str) -> ConnectSessio
     limit = settings.engine.connect_timeout_seconds
     began = time.monotonic()
     if not takes_connections(url.hostname or "", url.port or _CONNECT_PORT, limit):
-        raise StoreError(f"no Spark Connect server answers at {server}: {remedy}")
+        raise EngineAway(f"no Spark Connect server answers at {server}: {remedy}")
     channel = DefaultChannelBuilder(address).toChannel()
     try:
         grpc.channel_ready_future(channel).result(max(0.1, limit - (time.monotonic() - began)))
     except grpc.FutureTimeoutError:
-        raise StoreError(
+        raise EngineAway(
             f"what listens at {server} does not answer as a Spark Connect server: {remedy}; with a token any host but "
             "'localhost' needs TLS"
         ) from None
@@ -204,7 +205,7 @@ def _end_quietly(settings: Settings, address: str, session_id: str) -> bool:
 
 
 def _explain(ended: BaseException, address: str) -> None:
-    """Raise a StoreError instead, when it was the server that went away or refused."""
+    """Raise a StoreError instead, when it was the server that went away or refused; the first call is refused."""
     server = _shown(address)
     if not isinstance(ended, PySparkException):
         return
@@ -216,7 +217,7 @@ def _explain(ended: BaseException, address: str) -> None:
     if status is grpc.StatusCode.UNAVAILABLE:
         raise StoreError(f"the Spark server at {server} went away during the job: try again") from ended
     if status is grpc.StatusCode.UNAUTHENTICATED:
-        raise StoreError(
+        raise EngineAway(
             f"the Spark server at {server} refuses the token: set the right one in {TOKEN_VARIABLE} or in the address "
             "(;token=); the embedded server's is in TESSERA_HOME/secrets.json"
         ) from None

@@ -179,6 +179,9 @@ class Site:
         for path in self.table_paths():
             if path.parent.name == _REPORTS:
                 rows = [(row.pop("report_id"), row) for row in DeltaTable(str(path)).to_pyarrow_table().to_pylist()]
+                for _, row in rows:
+                    # Those that a deletion asks for are of the instant at which it does.
+                    row["report_at"] = newest is not None and row["report_at"] == newest.at
                 name = f"{_REPORTS}/{path.name}"
                 found[f"{name} (newest)"] = _texts(row for of, row in rows if newest and of == newest.id)
                 found[f"{name} (of nobody)"] = _texts(row for of, row in rows if of not in done)

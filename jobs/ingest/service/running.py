@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.records import Attempt, Batch, BatchStatus, DatasetBusy
-from jobs.errors import StoreError, TesseraError
+from jobs.errors import EngineAway, StoreError, TesseraError
 from jobs.ingest import job
 from jobs.ingest.models import IngestParams, IngestPlan, IngestResult
 from jobs.ingest.service.batches import IngestService
@@ -117,7 +117,7 @@ def give_up(catalog: Catalog, settings: Settings, batch: Batch, run: str, reason
     Raises:
         TesseraError: it could not be done, or somebody works at the dataset again; the batch is as it was.
     """
-    engine = Engine.parse(batch.engine)
+    engine = Engine.parse(batch.engine or settings.engine.spark)
     removal = new_attempt(settings, engine, run)
     plan = IngestService(catalog, settings).begin_giving_up(batch, removal)
     if plan is not None:
@@ -130,12 +130,16 @@ def remove_left(catalog: Catalog, settings: Settings, engine: Engine, batch_id: 
 
     Raises:
         DatasetBusy: an attempt at a batch holds the dataset.
-        TesseraError: of another kind; the dataset is free once the lease has expired.
+        TesseraError: of another kind; the dataset is free once the lease has expired, at once when the engine is away.
     """
     removal = new_attempt(settings, engine, run)
     plan = IngestService(catalog, settings).begin_removal(batch_id, removal)
-    with renewed(catalog, settings, engine, removal):
-        run_job(settings, engine, job.drop, plan, removal.session_id)
+    try:
+        with renewed(catalog, settings, engine, removal):
+            run_job(settings, engine, job.drop, plan, removal.session_id)
+    except EngineAway:
+        catalog.end_removal(removal)
+        raise
     catalog.end_removal(removal)
 
 
@@ -206,7 +210,7 @@ def note_failure(
         if isinstance(failed, SystemExit):
             catalog.fail(plan.batch_id, attempt, "cancelled: its process was told to end", final=False)
         elif isinstance(failed, StoreError):
-            catalog.fail(plan.batch_id, attempt, reason, final=False)
+            catalog.fail(plan.batch_id, _as_left(attempt, failed), reason, final=False)
         else:
             # Conflict: this worker was taken for dead, and what lies there now is another attempt's.
             catalog.renew(attempt)
@@ -227,7 +231,11 @@ def _remove(
     """
     try:
         run_job(settings, engine, job.drop, plan, removal.session_id)
-    except TesseraError:
-        catalog.fail(plan.batch_id, removal, reason, final=False)
+    except TesseraError as failed:
+        catalog.fail(plan.batch_id, _as_left(removal, failed), reason, final=False)
         raise
     catalog.fail(plan.batch_id, removal, reason, final=True)
+
+
+def _as_left(attempt: Attempt, failed: TesseraError) -> Attempt:
+    return attempt.unbegun() if isinstance(failed, EngineAway) else attempt
