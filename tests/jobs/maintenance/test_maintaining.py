@@ -15,6 +15,7 @@ from jobs.catalog.records import Attempt, BatchStatus
 from jobs.catalog.refreshes import CutTable
 from jobs.ingest import job as ingest_job
 from jobs.ingest.models import IngestParams
+from jobs.lake.keyed_table import KeyedTable
 from jobs.lake.listing import version_of
 from jobs.maintenance.models import MaintenanceParams, MaintenanceResult, Step, StepReport
 from jobs.maintenance.service import accept, close, summary
@@ -30,6 +31,7 @@ from tests.jobs.ingest.workshop import Silent, Workshop
 NOWHERE = Engine.parse("sc://localhost:1")
 LATER = timedelta(days=8)
 OLD = timedelta(days=40)
+MAX_RUNS = KeyedTable.model_fields["max_runs"].default
 
 
 def maintained(workshop: Workshop, engine: Engine, *steps: str, now: datetime | None = None) -> Maintenance:
@@ -110,11 +112,11 @@ def _scatter(workshop: Workshop, batch_id: str) -> None:
 
 
 def _run_often(workshop: Workshop) -> None:
-    """Let eight more batches have a run in the fragments of crm, all written at once."""
+    """Let more batches have a run in the fragments of crm than wait for a fold, all written at once."""
     path = workshop.store.path("fragments", "crm", "g1")
     first = workshop.spark.read.format("delta").load(path).where("_part = 'first' AND _identity = 'CRMID:c1'")
     runs = []
-    for number in range(8):
+    for number in range(MAX_RUNS):
         batch_id = f"more{number}"
         file = write_jsonl(workshop.folder / f"{batch_id}.jsonl", [customer("c1")])
         plan, attempt = workshop.plan("crm", [file], batch_id=batch_id)
@@ -156,7 +158,7 @@ def test_each_step_counts_what_it_does_and_no_answer_changes(littered: Workshop,
     found = reports(done)
     assert {step: report.count for step, report in found.items()} == {
         Step.ORPHANS: 2,
-        Step.FOLD: 9,
+        Step.FOLD: MAX_RUNS + 1,
         Step.COMPACT: 3,  # two batches of events, one with many files
         Step.VERIFY: 0,  # no profiles yet
         Step.PURGE: 4,  # staging, a replay, a generation, an unknown batch
