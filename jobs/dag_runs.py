@@ -5,11 +5,12 @@ A run's id is chosen here, so that asking twice for the same thing gives one run
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import httpx
+from pydantic import BaseModel
 
 from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
 from jobs.settings import Settings
@@ -145,6 +146,32 @@ def run_to_the_end(runs: DagRuns, dag_id: str, name: str, conf: dict[str, Any]) 
         if is_new or run["state"] == "success":
             return run
         attempt += 1
+
+
+def done_by_run(settings: Settings, dag_id: str, kind: str, params: BaseModel) -> list[str]:
+    """Have a new run of a DAG do what a form of it asks for, and wait.
+
+    Args:
+        settings: of this installation, and the sandbox to work in.
+        dag_id: the DAG.
+        kind: what the run's id begins with.
+        params: the form.
+
+    Returns:
+        the DAG and the run, with which the `run` of the record begins that the run made.
+
+    Raises:
+        StoreError: the run did not succeed; says how it ended.
+    """
+    sandbox = settings.store.sandbox
+    run_id = f"{kind}-{sandbox}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    conf = {"sandbox": sandbox, **params.model_dump(mode="json", exclude_none=True)}
+    with DagRuns.of(settings) as runs:
+        ended = run_to_the_end(runs, dag_id, run_id, conf)
+    if ended["state"] != "success":
+        how = f"{ended['state']}: {ended['note'] or 'see its log'}"
+        raise StoreError(f"the run {ended['dag_run_id']} of the DAG {dag_id} ended as {how}")
+    return [dag_id, ended["dag_run_id"]]
 
 
 def became_late(

@@ -9,8 +9,7 @@ from pydantic import BaseModel, RootModel
 from jobs.catalog.database import Catalog, utc_now
 from jobs.catalog.previews import Preview, PreviewStatus
 from jobs.cli import options, output
-from jobs.dag_runs import DagRuns, run_to_the_end
-from jobs.errors import StoreError
+from jobs.dag_runs import done_by_run
 from jobs.preview_sample.models import (
     DatasetOverlapRow,
     DatasetRow,
@@ -94,14 +93,7 @@ def _here(catalog: Catalog, settings: Settings, params: PreviewParams) -> Previe
 
 
 def _through_airflow(catalog: Catalog, settings: Settings, params: PreviewParams) -> Preview:
-    conf = {"sandbox": catalog.sandbox, **params.model_dump(mode="json", exclude_none=True)}
-    run_id = f"preview-{catalog.sandbox}-{utc_now():%Y%m%dT%H%M%S%f}"
-    with DagRuns.of(settings) as runs:
-        ended = run_to_the_end(runs, "preview_sample", run_id, conf)
-    if ended["state"] != "success":
-        how = f"{ended['state']}: {ended['note'] or 'see its log'}"
-        raise StoreError(f"the run {ended['dag_run_id']} of the DAG preview_sample ended as {how}")
-    of_run = ["preview_sample", ended["dag_run_id"]]
+    of_run = done_by_run(settings, "preview_sample", "preview", params)
     return next(one for one in catalog.previews() if one.run.split("/")[:2] == of_run)
 
 

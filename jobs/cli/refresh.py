@@ -8,8 +8,7 @@ import typer
 from jobs.catalog.database import Catalog
 from jobs.catalog.refreshes import Refresh, RefreshStatus
 from jobs.cli import options, output
-from jobs.dag_runs import DagRuns, run_to_the_end
-from jobs.errors import StoreError
+from jobs.dag_runs import done_by_run
 from jobs.profiles.models import RefreshParams, RefreshResult
 from jobs.profiles.service import accept, run, summary
 from jobs.session.engines import Engine
@@ -30,29 +29,22 @@ def refresh(
     settings = options.read_settings(sandbox)
     params = options.checked(RefreshParams, full=full, sandbox=settings.store.sandbox)
     with options.open_catalog(settings) as catalog:
-        accepted = accept(catalog, settings, params, "cli")
-        done = (_through_airflow if via_airflow else _here)(catalog, settings, accepted)
+        done = (_through_airflow if via_airflow else _here)(catalog, settings, params)
     output.answer(done, _told(done), as_json)
 
 
-def _here(catalog: Catalog, settings: Settings, accepted: Refresh) -> Refresh:
+def _here(catalog: Catalog, settings: Settings, params: RefreshParams) -> Refresh:
     # Loaded here: the other commands do without Spark and its seconds.
     from jobs.session.progress import progress_for_terminal
 
+    accepted = accept(catalog, settings, params, "cli")
     engine, wait = Engine.parse(settings.engine.spark), settings.ingest.wait_seconds
     return run(catalog, settings, engine, accepted.id, "cli", progress_for_terminal(), wait)
 
 
-def _through_airflow(catalog: Catalog, settings: Settings, accepted: Refresh) -> Refresh:
-    conf = {**accepted.request, "sandbox": catalog.sandbox}
-    with DagRuns.of(settings) as runs:
-        ended = run_to_the_end(runs, "refresh_profiles", f"refresh-{catalog.sandbox}-{accepted.id}", conf)
-    # The run takes up what waits, which is this one unless another run took it already.
-    done = catalog.refresh(accepted.id)
-    if ended["state"] != "success" or done.status is not RefreshStatus.PUBLISHED:
-        how = f"{ended['state']}: {ended['note'] or 'see its log'}"
-        raise StoreError(f"the run {ended['dag_run_id']} of the DAG refresh_profiles ended as {how}")
-    return done
+def _through_airflow(catalog: Catalog, settings: Settings, params: RefreshParams) -> Refresh:
+    of_run = done_by_run(settings, "refresh_profiles", "refresh", params)
+    return next(one for one in catalog.refreshes() if one.run.split("/")[:2] == of_run)
 
 
 def _told(done: Refresh) -> Iterator[str]:
