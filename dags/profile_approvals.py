@@ -3,6 +3,9 @@
 The record decides, not Airflow. An answer is noted with the record, for the plan that was shown, and the job is done
 only while its present plan is the approved one. So whatever happens between the answer and the work (the request is
 edited, other data comes, the run is cleared), nothing is done that nobody has seen.
+
+Airflow keeps the words of a task's first question for all tries of it. So each task puts one question, and another plan
+is the question of the next task; when there is none, the job is cancelled.
 """
 
 import logging
@@ -11,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Context, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import NEVER_EXPIRE, Context, Param  # type: ignore[attr-defined]  # its stub lacks NEVER_EXPIRE
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskAwaitingInput
 from profile_alerts import post, write_note
-from profile_tasks import DEFAULT_ARGS, catalog_of, run_name, said_to_people, service_of, spark_engine
+from profile_tasks import catalog_of, run_name, said_to_people, service_of, spark_engine
 
 from jobs.errors import Conflict
 from jobs.settings import Settings
@@ -25,12 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A question about another plan takes another try.
-_TRIES = 9
-
-
-class AskAgain(Exception):
-    """Ends a try whose question is out of date: Airflow keeps the words of a question as long as the try lasts."""
+# What a task remembers through all its tries: the number of the plan that its question is about.
+_ASKED = "asked"
 
 
 def person_of(context: Context) -> str:
@@ -44,7 +43,10 @@ class ApprovalTask(ApprovalOperator):
 
     An approval that does not count, say that of whoever asked for the job, leaves the question open; the note beside
     the run says why. Without an answer in time the job is cancelled. While the task waits it holds neither a worker nor
-    anything in the store.
+    anything in the store. A request that is edited meanwhile is planned anew, and the next task asks about it.
+
+    Airflow takes a try for dead whose answer comes within the seconds that its process needs to end after the question;
+    the next try then asks once more, or goes on where it was.
 
     Args:
         feature: the room of `jobs` whose service knows the record.
@@ -54,9 +56,6 @@ class ApprovalTask(ApprovalOperator):
     template_fields = (*ApprovalOperator.template_fields, "record_id")
 
     def __init__(self, *, feature: str, record_id: Any, **kwargs: Any) -> None:
-        asks_again = RetryRule(
-            AskAgain, RetryAction.RETRY, retry_delay=timedelta(seconds=1), reason="there is another plan to ask about"
-        )
         # Those of the DAG, which Airflow adds itself.
         kwargs.pop("params", None)
         super().__init__(
@@ -64,8 +63,6 @@ class ApprovalTask(ApprovalOperator):
             defaults=self.REJECT,
             # Airflow checks it before anybody is asked, so it may be empty.
             params={"reason": Param(None, type=["null", "string"], title="Why", description="Kept with the record.")},
-            retries=_TRIES,
-            retry_policy=ExceptionRetryPolicy(rules=[asks_again, *DEFAULT_ARGS["retry_policy"].rules]),
             **kwargs,
         )
         self.feature = feature
@@ -74,7 +71,7 @@ class ApprovalTask(ApprovalOperator):
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Go on as far as the record allows; where it needs an approval, ask for it."""
         with said_to_people(context), catalog_of(context) as (catalog, settings):
-            return self._go_on(context, catalog, settings, has_asked=False)
+            return self._go_on(context, catalog, settings)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], plan_number: int = 0, until: str = ""
@@ -89,43 +86,50 @@ class ApprovalTask(ApprovalOperator):
                 if record.plan_number == plan_number and record.status == "NEW":
                     write_note(context, f"still waiting for an approval: {refused}")
                     self._wait(context, plan_number, datetime.fromisoformat(until))
-            return self._go_on(context, catalog, settings, has_asked=True)
+            return self._go_on(context, catalog, settings)
 
     def work(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
-        """Do what is approved; a NEW record that comes back is asked about again. Asking only, it does nothing."""
+        """Do what is approved; a NEW record that comes back is asked about. Asking only, it does nothing."""
         del context, catalog, settings
         return record
 
-    def _go_on(
-        self, context: Context, catalog: "Catalog", settings: Settings, has_asked: bool
-    ) -> dict[str, Any] | None:
+    def give_up(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
+        """Say what becomes of a record whose plan this task cannot ask about any more: the next task asks."""
+        del context, catalog, settings
+        logger.info(
+            "plan %s of %s %s is left to the next task to ask about", record.plan_number, record.noun, record.id
+        )
+        return record
+
+    def _go_on(self, context: Context, catalog: "Catalog", settings: Settings) -> dict[str, Any] | None:
         service = service_of(self.feature)
         record = catalog.system_job(self.record_id)
-        while True:
-            if record.status == "CANCELLED":
-                logger.info("%s", service.summary(record))
-                self.skip(context["ti"], [t for t in self.get_direct_relatives() if not t.is_teardown])
-                return None
-            if record.status == "NEW" and record.plan is None:
+        if record.status not in ("NEW", "CANCELLED"):
+            record = self.work(context, catalog, settings, record)
+        seen = -1
+        # Again and again, as long as there is another plan.
+        while record.status == "NEW" and record.plan_number != seen:
+            if record.plan is None:
                 record = service.plan(catalog, settings, spark_engine(), record.id, run_name(context))
-            if record.status == "NEW" and settings.system_jobs.approval and not record.is_approved:
-                self._ask(context, settings, record, has_asked)
-            before, record = record, self.work(context, catalog, settings, record)
-            if record.status != "NEW" or record.plan_number == before.plan_number:
-                result: dict[str, Any] | None = record.result
-                return result
+            seen = record.plan_number
+            if record.is_approved or not settings.system_jobs.approval:
+                record = self.work(context, catalog, settings, record)
+            elif context["task_state_store"].get(_ASKED, seen) == seen:
+                self._ask(context, settings, record)
+            else:
+                record = self.give_up(context, catalog, settings, record)
+        if record.status == "CANCELLED":
+            logger.info("%s", service.summary(record))
+            self.skip(context["ti"], [task for task in self.get_direct_relatives() if not task.is_teardown])
+            return None
+        result: dict[str, Any] | None = record.result
+        return result
 
-    def _ask(self, context: Context, settings: Settings, record: "SystemJob", has_asked: bool) -> None:
-        """Put the question, and leave the worker.
-
-        Raises:
-            TaskAwaitingInput: for an answer.
-            AskAgain: this try has put another question before.
-        """
-        if has_asked:
-            raise AskAgain(f"{record.noun} {record.id} has another plan now, {record.plan_number}")
+    def _ask(self, context: Context, settings: Settings, record: "SystemJob") -> None:
+        """Put the question, and leave the worker: raises TaskAwaitingInput."""
         from jobs.system_jobs.service import showing
 
+        context["task_state_store"].set(_ASKED, record.plan_number, retention=NEVER_EXPIRE)
         self.subject, self.body = showing.question(record), showing.markdown(record)
         self.assigned_users = [{"id": name, "name": name} for name in settings.system_jobs.approvers] or None
         write_note(context, f"waiting for an approval: {self.subject}")
@@ -170,9 +174,6 @@ class ApprovedJobTask(ApprovalTask):
 
     It begins when the record says, and looks again later while another record is at work where this one may not be too;
     it holds no worker meanwhile.
-
-    Airflow takes a try for dead whose answer comes within the seconds that its process needs to end after the question;
-    the next try then goes on where it was.
     """
 
     def work(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
@@ -192,6 +193,12 @@ class ApprovedJobTask(ApprovalTask):
             for asset in self.outlets:
                 context["outlet_events"][asset].extra = {**done.result, "sandbox": done.sandbox}
         return done
+
+    def give_up(self, context: Context, catalog: "Catalog", settings: Settings, record: "SystemJob") -> "SystemJob":
+        """Cancel the job: its plan has changed more often than a run asks."""
+        why = f"{record.reason or 'it was edited'}; a run asks twice, so ask for it anew"
+        cancelled: SystemJob = service_of(self.feature).reject(catalog, settings, record.id, "", why, run_name(context))
+        return cancelled
 
 
 def _later(context: Context, why: str, at: datetime) -> None:

@@ -6,8 +6,8 @@
 changes nothing: fragments, events, profiles that vanish, profiles that change and which attributes. `approve_deletion`
 shows that to a person (*Required actions*) and waits; whoever triggered the run cannot approve. `delete_data` counts
 once more with the dataset held, deletes, and brings profiles and reports up to date; if the counts are other ones it
-deletes nothing and asks again. `verify_profiles` makes a slice of the profiles anew and compares. `record_outcome`
-closes the record whatever happened and writes the note that the grid shows.
+deletes nothing and asks again, once. `verify_profiles` makes a slice of the profiles anew and compares.
+`record_outcome` closes the record whatever happened and writes the note that the grid shows.
 
 **Waiting** holds nothing: batches are ingested meanwhile. Without an answer within `system_jobs.approval_hours` the
 deletion is CANCELLED, as by a rejection, with the reason; the run is green then, and what follows is skipped. With

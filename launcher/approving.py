@@ -3,7 +3,6 @@
 import json
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -23,34 +22,33 @@ class Approver:
     dag_id: str
     _token: str = field(default="", repr=False)
 
-    def approve(self, run_id: str, why: str) -> str:
-        """Approve of what a run asks, once it does; returns the question. SystemExit: it asks nothing in time."""
-        [asked] = self._awaited(lambda: self._questions(run_id), f"ask anything in run {run_id}")
-        task = asked["task_instance"]["task_id"]
-        answer = {"chosen_options": ["Approve"], "params_input": {"reason": why}}
-        self._ask("PATCH", f"{self._run(run_id)}/taskInstances/{task}/-1/hitlDetails", answer)
-        return str(asked["subject"])
+    def see_through(self, run_id: str, why: str) -> tuple[list[str], str]:
+        """Approve of whatever a run asks until it is over; returns the questions and the run's state.
 
-    def end_of(self, run_id: str) -> str:
-        """Wait until a run is over; returns its state. SystemExit: it is not in ten minutes."""
-        return str(self._awaited(lambda: self._end(run_id), f"end the run {run_id}"))
+        Of an answer that comes within seconds Airflow may lose sight, and the task asks once more.
+
+        Raises:
+            SystemExit: the run is not over in time.
+        """
+        asked: list[str] = []
+        deadline = time.monotonic() + _SECONDS
+        while (state := str(self._ask("GET", self._run(run_id))["state"])) not in ("success", "failed"):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"demo: the run {run_id} of {self.dag_id} is {state} after {_SECONDS} s")
+            for question in self._questions(run_id):
+                task = question["task_instance"]["task_id"]
+                answer = {"chosen_options": ["Approve"], "params_input": {"reason": why}}
+                self._ask("PATCH", f"{self._run(run_id)}/taskInstances/{task}/-1/hitlDetails", answer)
+                asked.append(question["subject"])
+            time.sleep(1)
+        return asked, state
 
     def _questions(self, run_id: str) -> list[dict[str, Any]]:
         """List what a run asks and waits for."""
         asked = self._ask("GET", f"{self._run(run_id)}/hitlDetails")["hitl_details"]
-        return [one for one in asked if one["task_instance"]["state"] == "awaiting_input"]
-
-    def _end(self, run_id: str) -> str:
-        state = self._ask("GET", self._run(run_id))["state"]
-        return str(state) if state in ("success", "failed") else ""
-
-    def _awaited(self, look: Callable[[], Any], what: str) -> Any:
-        deadline = time.monotonic() + _SECONDS
-        while not (found := look()):
-            if time.monotonic() > deadline:
-                raise SystemExit(f"demo: {self.dag_id} does not {what} for {_SECONDS} s")
-            time.sleep(1)
-        return found
+        return [
+            one for one in asked if one["task_instance"]["state"] == "awaiting_input" and not one["response_received"]
+        ]
 
     def _run(self, run_id: str) -> str:
         return f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id, safe='')}"
