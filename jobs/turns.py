@@ -21,7 +21,7 @@ from jobs.catalog.records import Attempt, Busy
 from jobs.errors import Conflict, EngineAway, StoreError, TesseraError
 from jobs.lake.staged import remove_staged
 from jobs.lake.store import Store
-from jobs.session.client import interrupt, new_session_id
+from jobs.session.client import interrupt, new_session_id, recorded_as
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.session.running import run_job
@@ -189,7 +189,7 @@ def new_attempt(settings: Settings, engine: Engine, run: str) -> Attempt:
     return Attempt(
         id=uuid.uuid4().hex,
         session_id=new_session_id(),
-        engine=str(engine),
+        engine=recorded_as(settings, engine),
         run=run,
         lease_seconds=settings.ingest.lease_seconds,
     )

@@ -128,14 +128,16 @@ def _ports(machine: Machine) -> Iterator[Finding]:
     if is_supervised(machine):
         yield Finding("ports", is_well=True, found=f"in use by this platform, which is up at {machine.url}", mend="")
         return
-    from launcher.ports import is_free, who_has
+    from launcher.ports import has_own_engine, is_free, who_has
 
     wanted = [(machine.host, machine.port)]
     if machine.has_embedded_engine:
         wanted.append(("127.0.0.1", machine.engine_port))
     for host, port in wanted:
-        is_well = is_free(host, port)
-        found = "free" if is_well else f"taken by {who_has(port)}"
+        is_well, found = True, "free"
+        if not is_free(host, port):
+            is_well = has_own_engine(machine.home, port)
+            found = "in use by Tessera's own Spark server" if is_well else f"taken by {who_has(port)}"
         yield _finding(f"port {port}", is_well, found, f"end it, or move all ports: TESSERA_PORT={machine.port + 100}")
 
 

@@ -14,7 +14,7 @@ from launcher.containers import in_container
 from launcher.environment import airflow_overrides, platform_environment
 from launcher.files import read_json
 from launcher.machine import CHECKOUT, VENV_PYTHON, Machine
-from launcher.ports import is_free, port_holder
+from launcher.ports import has_own_engine, is_free, who_has
 from launcher.processes import describe, is_alive, marked, stop_marked, stop_tasks
 from launcher.record import FAILED, RUNNING, ComponentRecord, PlatformRecord, is_supervised, one_command, read_record
 from launcher.refusal import CONFLICT, Refusal
@@ -121,19 +121,13 @@ def refuse_busy_ports(machine: Machine) -> None:
     wanted = {(machine.host, machine.port): "the pages"}
     if machine.has_embedded_engine:
         wanted["127.0.0.1", machine.engine_port] = "the Spark server"
-    own_jvm = read_json(machine.home / "engine" / "server.json").get("jvm_pid")
     for (host, port), purpose in wanted.items():
-        if is_free(host, port):
-            continue
-        holder = port_holder(port)
-        # A Spark server that a command of this home started: the platform takes it over.
-        if holder is not None and holder.pid == own_jvm:
-            continue
-        raise Refusal(
-            f"port {port}, wanted for {purpose}, is taken by {describe(holder)}. End it, or move all of Tessera's "
-            f"ports: TESSERA_PORT={machine.port + 100} ./run up",
-            CONFLICT,
-        )
+        if not is_free(host, port) and not has_own_engine(machine.home, port):
+            raise Refusal(
+                f"port {port}, wanted for {purpose}, is taken by {who_has(port)}. End it, or move all of Tessera's "
+                f"ports: TESSERA_PORT={machine.port + 100} ./run up",
+                CONFLICT,
+            )
 
 
 def _start_supervisor(ready: Ready) -> None:

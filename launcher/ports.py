@@ -3,7 +3,10 @@
 import contextlib
 import importlib.util
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from launcher.files import read_json
 
 if TYPE_CHECKING:
     import psutil
@@ -34,10 +37,23 @@ def port_holder(port: int) -> "psutil.Process | None":
     return None
 
 
+def has_own_engine(home: Path, port: int) -> bool:
+    """Whether a port is taken by the Spark server that a command of this home started: the platform takes it over."""
+    own_jvm = read_json(home / "engine" / "server.json").get("jvm_pid")
+    if own_jvm is None or not _can_look():
+        return False
+    holder = port_holder(port)
+    return holder is not None and holder.pid == own_jvm
+
+
 def who_has(port: int) -> str:
     """Name the process that listens on a port, by pid and command."""
-    if importlib.util.find_spec("psutil") is None:
+    if not _can_look():
         return "another process (./run setup, and it can be named)"
     from launcher.processes import describe
 
     return describe(port_holder(port))
+
+
+def _can_look() -> bool:
+    return importlib.util.find_spec("psutil") is not None

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.catalog.encodings import java_encoding
+
 MAX_PATTERN_CHARACTERS = 500
 MAX_ENUM_VALUES = 1000
 MAX_TEXT_CHARACTERS = 2000
@@ -166,10 +168,7 @@ def _check_pattern(field: DatasetField) -> None:
 
 
 def _known_encoding(name: str) -> str:
-    try:
-        "a".encode(name)
-    except (LookupError, UnicodeError, ValueError):
-        raise ValueError("unknown encoding; for example UTF-8, UTF-16, CP949, ISO-8859-1, windows-1252") from None
+    java_encoding(name)
     return name
 
 

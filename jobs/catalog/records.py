@@ -44,6 +44,9 @@ class InputFile(_Record):
     path: str = Field(description="Absolute path, or URL")
     name: str = Field(description="Base name; files of a batch are read in this order")
     size_bytes: int = Field(ge=0)
+    modified_ns: int = Field(
+        default=0, description="When it was changed last, in nanoseconds since 1970; 0 where it is not known"
+    )
     digest: str = Field(
         default="", description="SHA-256 of the bytes as hexadecimal digits; empty where it is not known"
     )

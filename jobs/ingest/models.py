@@ -54,7 +54,7 @@ class IngestParams(BaseModel):
     batch_id: BatchId | None = Field(
         default=None,
         description="Name of the batch, of A-Z a-z 0-9 _ and -. The same name with the same files is ingested once. "
-        "Empty: a new name.",
+        "Empty: a new name, which a run that is cleared keeps.",
     )
     at: AwareDatetime | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
@@ -11,7 +11,7 @@ from jobs.faults import Fault, around
 from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import RETENTION_PROPERTY, Column, Table
 from jobs.lake.sql import literal, quoted, table_at
-from jobs.lake.tables import change, store_error
+from jobs.lake.tables import change, though_altered
 
 # Digest of the definition that the table was last brought to: one cheap look tells that nothing is to do.
 _DIGEST = "tessera.definition"
@@ -30,22 +30,23 @@ def ensure(spark: SparkSession, table: Table, with_columns: bool = True) -> None
 
     Raises:
         Conflict: the table has other partitions, or lacks or differs in a column that the definition does not only add;
-            every difference is named with both sides.
+            every difference is named with both sides. Or others alter it again and again.
         StoreError: the store refused.
     """
     refuse_damaged(table.path, table.name)
-    try:
+    though_altered(table.name, lambda: _bring(spark, table, with_columns))
+
+
+def _bring(spark: SparkSession, table: Table, with_columns: bool) -> None:
+    found = _properties(spark, table.path)
+    if found is None:
+        change(spark, _create_statement(table), Fault.CREATE_TABLE)
         found = _properties(spark, table.path)
-        if found is None:
-            change(spark, _create_statement(table), Fault.CREATE_TABLE)
-            found = _properties(spark, table.path)
-        if found is None:
-            _create_by_writing(spark, table)
-            found = _properties(spark, table.path) or {}
-        if found.get(_DIGEST) != _digest(table):
-            _alter(spark, table, found, with_columns)
-    except PySparkException as refused:
-        raise store_error(refused, table.name) from refused
+    if found is None:
+        _create_by_writing(spark, table)
+        found = _properties(spark, table.path) or {}
+    if found.get(_DIGEST) != _digest(table):
+        _alter(spark, table, found, with_columns)
 
 
 def _digest(table: Table) -> str:

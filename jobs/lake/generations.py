@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 from pyarrow import fs
 
 from jobs.errors import StoreError
+from jobs.lake.listing import opened
 from jobs.lake.store import Store
 
 
@@ -28,8 +29,7 @@ def purge(store: Store, table: str, dataset: str, generation: int) -> bool:
     path = store.generation_path(table, dataset, generation)
     try:
         if not store.is_local:
-            system, inside = fs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
-            return _remove(system, inside)
+            return _remove(*opened(path))
         if not Path(path).exists():
             return False
         shutil.rmtree(path)

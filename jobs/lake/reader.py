@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from jobs.errors import NotFound, StoreError, known_here, shortened
 from jobs.lake.commits import CommitText
 from jobs.lake.leaves import count_nulls, leaves
+from jobs.lake.listing import opened
 from jobs.lake.log import refuse_damaged
 from jobs.lake.schema import BATCH, Column
 from jobs.lake.store import Store
@@ -108,7 +109,7 @@ def rows_by_batch(table: DeltaTable) -> dict[str, int]:
 def _readable(store: Store) -> Iterator[tuple[str, DeltaTable]]:
     for room in sorted(READABLE):
         folder = store.path(room)
-        system, inside = fs.FileSystem.from_uri(folder)
+        system, inside = opened(folder)
         entries = system.get_file_info(fs.FileSelector(inside, allow_not_found=True))
         for entry in sorted((e for e in entries if e.type is fs.FileType.Directory), key=lambda e: e.base_name):
             name = f"{room}/{entry.base_name}"

@@ -1,6 +1,7 @@
 """Where the tables are: `<root>/<sandbox>/<part>/<part>/...`.
 
-The root is a local path or the URL of any Hadoop file system. Nothing here touches the store; a `Store` only makes
+The root is a local path or the URL of a file system that all its readers know: jobs open it with Spark, lookups with
+delta-rs, and what lists and removes files with pyarrow. Nothing here touches the store; a `Store` only makes
 paths, and makes them from parts that cannot leave their sandbox.
 """
 
@@ -14,6 +15,7 @@ from jobs.settings import SANDBOX_PATTERN
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")
+_KNOWN_SCHEMES = ("file", "s3a", "s3", "gs", "abfss", "abfs", "hdfs")
 # delta-rs decodes %xx twice, ends a path at # or ? and turns \ into /; Spark SQL replaces ${...} in statements.
 _UNSAFE_IN_ROOT = re.compile(r"[%#?\\\x00-\x1f]|\$\{")
 
@@ -27,7 +29,8 @@ class Store:
         sandbox: isolates everything below it.
 
     Raises:
-        InvalidRequest: the root is relative or holds what a reader would misread, or the sandbox breaks its rule.
+        InvalidRequest: the root is relative, of a file system that a reader does not know, or holds what one would
+            misread; or the sandbox breaks its rule.
     """
 
     root: str
@@ -37,8 +40,12 @@ class Store:
         root = unquote(urlsplit(self.root).path) if self.root.startswith("file://") else self.root
         if not re.match(SANDBOX_PATTERN, self.sandbox) or self.sandbox.endswith("\n"):
             raise InvalidRequest(f"sandbox {self.sandbox!r}: a sandbox matches {SANDBOX_PATTERN}")
-        if not _SCHEME.match(root) and not Path(root).is_absolute():
+        scheme = _SCHEME.match(root)
+        if scheme is None and not Path(root).is_absolute():
             raise InvalidRequest(f"store root {self.root!r}: give an absolute path or a URL")
+        if scheme is not None and scheme[1] not in _KNOWN_SCHEMES:
+            known = ", ".join(f"{name}://" for name in _KNOWN_SCHEMES)
+            raise InvalidRequest(f"store root {self.root!r}: tables lie on a local path or at a URL of {known}")
         if _UNSAFE_IN_ROOT.search(root):
             raise InvalidRequest(f"store root {self.root!r}: %, #, ?, \\, ${{ and control characters cannot be in it")
         object.__setattr__(self, "root", root if root == "/" else root.rstrip("/"))

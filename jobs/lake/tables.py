@@ -5,7 +5,8 @@ attempt that died is simply overwritten, the same batch twice equals once, and n
 not used: it silently skips a batch that is dropped and sent again.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions as F
@@ -18,6 +19,11 @@ from jobs.lake.schema import BATCH as BATCH, Column as Column, Table as Table
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
 from jobs.session.refusals import reason
 
+logger = logging.getLogger(__name__)
+
+# Another commit gave the table columns or properties while this one was prepared: Delta refuses even a blind append.
+_ALTERED = ("DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
+_MOST_ALTERATIONS = 3
 _MISSING = {"PATH_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND", "DELTA_PATH_DOES_NOT_EXIST"}
 
 
@@ -75,7 +81,7 @@ def replace_batch(
     Raises:
         InvalidRequest: the batch id breaks its rule.
         StoreError: the frame's columns differ from the table's (both sides are named), or the store refused.
-        Conflict: another writer changed the same partition.
+        Conflict: another writer changed the same partition, or altered the table again and again.
     """
     predicate = f"{BATCH} = {literal(checked_batch_id(batch_id))}"
     return replace_where(spark, table, frame.withColumn(BATCH, F.lit(batch_id)), predicate, commit, fault)
@@ -113,11 +119,27 @@ def replace_where(
     metadata = commit.user_metadata()
     writer = frame.select([F.col(quoted(name)) for name in table.column_names]).write.format("delta").mode("overwrite")
     with around(fault):
-        try:
-            writer.option("replaceWhere", predicate).option("userMetadata", metadata).save(table.path)
-        except PySparkException as refused:
-            raise store_error(refused, table.name) from refused
+        into = writer.option("replaceWhere", predicate).option("userMetadata", metadata)
+        though_altered(table.name, lambda: into.save(table.path))
     return written_as(spark, table.path, metadata)
+
+
+def though_altered(table: str, work: Callable[[], None]) -> None:
+    """Write to a table, once more when it was altered meanwhile: that makes no row wrong.
+
+    Raises:
+        Conflict: another writer changed the same rows, or the table was altered again and again.
+        StoreError: the store refused.
+    """
+    for further in reversed(range(_MOST_ALTERATIONS)):
+        try:
+            work()
+        except PySparkException as refused:
+            if not further or refused.getCondition() not in _ALTERED:
+                raise store_error(refused, table) from refused
+            logger.info("%s was altered meanwhile; writing once more", table)
+        else:
+            return
 
 
 def change(spark: SparkSession, statement: str, fault: Fault) -> None:
@@ -164,6 +186,8 @@ def store_error(refused: PySparkException, table: str) -> StoreError | Conflict:
     condition = refused.getCondition() or type(refused).__name__
     if condition.startswith("DELTA_CONCURRENT"):
         return Conflict(f"{table}: another writer changed the same rows meanwhile; try again ({condition})")
+    if condition in _ALTERED:
+        return Conflict(f"{table}: another writer altered the table meanwhile; try again ({condition})")
     return StoreError(f"{table}: the write failed: {reason(refused)}")
 
 

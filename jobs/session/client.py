@@ -56,6 +56,14 @@ def new_session_id() -> str:
     return str(uuid.uuid4())
 
 
+def recorded_as(settings: Settings, engine: Engine) -> str:
+    """Name an engine for an attempt's record: the own server of this TESSERA_HOME by kind, since its port may change.
+
+    By an address of former days nobody could tell it from a server elsewhere that is away.
+    """
+    return str(EngineKind.EMBEDDED if _is_own(settings, engine) else engine)
+
+
 @contextmanager
 def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterator[SparkSession]:
     """Open a session for one attempt, and end it with everything it still runs.

@@ -101,7 +101,7 @@ def delta_jars(home: Path) -> list[Path]:
     jars = sorted((home / "jars").glob("delta-*.jar"))
     if not any(jar.name.startswith("delta-spark") for jar in jars):
         raise StoreError(
-            f"Delta Lake's jars are not in {home / 'jars'}: `./run doctor` fetches them; without a checkout put those "
+            f"Delta Lake's jars are not in {home / 'jars'}: `./run setup` fetches them; without a checkout put those "
             f"that {CONF / 'jars.toml'} names there"
         )
     return jars

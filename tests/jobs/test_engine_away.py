@@ -13,8 +13,10 @@ from jobs.ingest.models import IngestParams
 from jobs.ingest.service.running import ingest, remove_left
 from jobs.profiles.models import RefreshParams
 from jobs.profiles.service import accept, run
+from jobs.session.client import interrupt
 from jobs.session.engines import Engine
 from jobs.settings import Settings
+from jobs.turns import new_attempt
 from tests.builders import customer, write_jsonl
 from tests.jobs.ingest.workshop import Workshop
 
@@ -40,6 +42,20 @@ def sent_nowhere(workshop: Workshop, batch_id: str) -> None:
     with pytest.raises(EngineAway, match="no Spark Connect server answers at sc://localhost:1"):
         ingest(workshop.catalog, hasty(workshop.settings), NOWHERE, params)
     assert workshop.batch(batch_id).status is BatchStatus.PROCESSING
+
+
+def test_work_on_the_own_server_is_over_with_it_though_its_port_was_changed(settings: Settings) -> None:
+    by_address = Engine.parse(f"sc://localhost:{settings.network.engine_port}")
+    attempt = new_attempt(settings, by_address, "ingest/run/ingest_batch/1")
+    elsewhere = settings.network.model_copy(update={"port": settings.network.port + 2})
+    moved = settings.model_copy(update={"network": elsewhere})
+    interrupt(moved, Engine.parse(attempt.engine), attempt.session_id, 1)
+
+
+def test_work_on_a_server_that_is_away_may_go_on(settings: Settings) -> None:
+    attempt = new_attempt(settings, NOWHERE, "ingest/run/ingest_batch/1")
+    with pytest.raises(EngineAway, match="no Spark Connect server answers at sc://localhost:1"):
+        interrupt(hasty(settings), Engine.parse(attempt.engine), attempt.session_id, 1)
 
 
 def test_a_batch_is_taken_up_again_on_another_engine(workshop: Workshop) -> None:

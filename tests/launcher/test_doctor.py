@@ -1,6 +1,7 @@
 """What `./run doctor` says of a machine."""
 
 import json
+import os
 import socket
 from dataclasses import replace
 
@@ -33,6 +34,18 @@ def test_a_taken_port_is_found(machine: Machine) -> None:
         found = {finding.what: finding for finding in examine(replace(machine, port=port))}
     assert not found[f"port {port}"].is_well
     assert found[f"port {port}"].mend == f"end it, or move all ports: TESSERA_PORT={port + 100}"
+
+
+def test_the_spark_server_that_a_command_started_takes_no_port_away(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = machine.home / "engine" / "server.json"
+        server.parent.mkdir(parents=True)
+        for pid, is_own in ((os.getpid(), True), (os.getppid(), False)):
+            server.write_text(json.dumps({"jvm_pid": pid}))
+            found = {finding.what: finding for finding in examine(replace(machine, port=port - 1))}
+            assert found[f"port {port}"].is_well is is_own
+            assert ("Tessera's own Spark server" in found[f"port {port}"].found) is is_own
 
 
 def test_too_little_memory_and_disk_are_found(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ URL is left to Spark; the same faults are then found by the job.
 
 import codecs
 import gzip
+import hashlib
 import re
 import zlib
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from jobs.catalog.definitions import Dataset
+from jobs.catalog.encodings import java_encoding
 from jobs.catalog.records import InputFile
 from jobs.errors import Conflict, InvalidRequest, NotFound, TooLarge
 from jobs.ingest.models import FileFormat, FormatChoice
 from jobs.ingest.service.contents import examine
-from jobs.ingest.transforms.encodings import java_encoding
 from jobs.ingest.transforms.headers import check_header
 from jobs.settings import IngestSettings
 
@@ -76,22 +77,30 @@ def resolve(
 
 
 def check_unchanged(files: Sequence[InputFile]) -> None:
-    """Refuse to begin with files of this machine that are not those that were accepted; looks at their sizes.
+    """Refuse to begin with files of this machine that are not those that were accepted.
+
+    Looks at their sizes, and reads a file again that was written or copied since.
 
     Raises:
         NotFound: a file is gone.
-        Conflict: a file has another size.
+        Conflict: a file has another size or other bytes.
     """
     for file in files:
         if _is_remote(file.path):
             continue
+        path = Path(file.path)
         try:
-            size = Path(file.path).stat().st_size
+            found = path.stat()
         except OSError:
             raise NotFound(f"{file.path}: the file is gone since it was accepted") from None
-        if size != file.size_bytes:
+        if found.st_size != file.size_bytes:
             raise Conflict(
-                f"{file.path}: has {size} bytes, and had {file.size_bytes} when the batch was accepted; "
+                f"{file.path}: has {found.st_size} bytes, and had {file.size_bytes} when the batch was accepted; "
+                "send it as another batch"
+            )
+        if found.st_mtime_ns != file.modified_ns and _digest(path) != file.digest:
+            raise Conflict(
+                f"{file.path}: was written anew since the batch was accepted, with other bytes; "
                 "send it as another batch"
             )
 
@@ -129,18 +138,26 @@ def _local(given: str, choice: FormatChoice, dataset: Dataset, bounds: IngestSet
     if not known_form:
         _refuse_other_form(path, form, compression, dataset)
     quote = dataset.csv.quote.encode() if form is FileFormat.CSV else b""
+    # As it was before it was read: what is written meanwhile shows when the batch begins.
+    found = path.stat()
     digest, is_multiline = examine(path, form, compression, bounds, quote)
     if form is FileFormat.CSV:
         _header(path, compression == "gzip", dataset)
     return InputFile(
         path=str(path),
         name=path.name,
-        size_bytes=path.stat().st_size,
+        size_bytes=found.st_size,
+        modified_ns=found.st_mtime_ns,
         digest=digest,
         format=form,
         compression=compression,
         multiline=is_multiline,
     )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _refuse_unreadable(path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
+from jobs.catalog.encodings import java_encoding
 from jobs.catalog.records import InputFile
 from jobs.ingest.models import FileFormat, IngestPlan
 from jobs.ingest.transforms import columnar, documents, reading
-from jobs.ingest.transforms.encodings import java_encoding
 from jobs.ingest.transforms.headers import check_header, csv_names
 from jobs.ingest.transforms.identities import judged
 from jobs.ingest.transforms.leaves import Leaf, leaves_of, max_row_bytes

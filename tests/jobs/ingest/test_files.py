@@ -167,13 +167,6 @@ def test_a_byte_order_mark_and_a_carriage_return_are_no_part_of_the_header(
     }
 
 
-def test_an_encoding_that_is_not_known(tmp_path: Path, bounds: IngestSettings) -> None:
-    path = write_text(tmp_path / "a.csv", "personID\nc1\n")
-    for encoding in ("UTF-16", "klingon"):
-        dataset = CRM.model_copy(update={"csv": CRM.csv.model_copy(update={"encoding": encoding})})
-        assert "csv.encoding" in refused(path, bounds, dataset=dataset)
-
-
 def test_a_file_that_changes_between_acceptance_and_begin(tmp_path: Path, bounds: IngestSettings) -> None:
     path = write_text(tmp_path / "a.jsonl", GOOD_LINE)
     files = resolve([str(path)], FormatChoice.AUTO, CRM, bounds)
@@ -183,6 +176,20 @@ def test_a_file_that_changes_between_acceptance_and_begin(tmp_path: Path, bounds
         check_unchanged(files)
     path.unlink()
     with pytest.raises(NotFound, match="gone since it was accepted"):
+        check_unchanged(files)
+
+
+def test_a_file_that_is_written_anew_with_the_same_length_must_have_the_same_bytes(
+    tmp_path: Path, bounds: IngestSettings
+) -> None:
+    path = write_text(tmp_path / "a.jsonl", GOOD_LINE)
+    files = resolve([str(path)], FormatChoice.AUTO, CRM, bounds)
+    later = files[0].modified_ns + 1_000_000_000
+    os.utime(path, ns=(later, later))
+    check_unchanged(files)
+    write_text(path, GOOD_LINE.replace("c1", "c2"))
+    os.utime(path, ns=(later, later))
+    with pytest.raises(Conflict, match="was written anew since the batch was accepted, with other bytes"):
         check_unchanged(files)
 
 

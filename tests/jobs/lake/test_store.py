@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+import jobs
 from jobs.errors import InvalidRequest
 from jobs.lake.store import Store
 
@@ -33,7 +36,20 @@ def test_a_root_that_a_reader_would_misread_is_refused(root):
         Store(root, "prod")
 
 
+@pytest.mark.parametrize(
+    "root", ["az://container/store", "wasbs://c@account/store", "dbfs://store", "http://host/store"]
+)
+def test_a_file_system_that_a_reader_does_not_know_is_refused_with_those_that_all_know(root):
+    with pytest.raises(InvalidRequest, match=f"store root '{root}': .* URL of file://, s3a://, s3://, gs://, abfss://"):
+        Store(root, "prod")
+
+
 @pytest.mark.parametrize("sandbox", ["", "Prod", "a/b", "prod\n", "x" * 32])
 def test_a_sandbox_obeys_its_pattern(sandbox):
     with pytest.raises(InvalidRequest, match="sandbox"):
         Store("/data", sandbox)
+
+
+def test_a_file_system_is_opened_in_one_place_which_reads_hadoops_name_of_s3():
+    sources = Path(jobs.__path__[0]).rglob("*.py")
+    assert [source.name for source in sources if "FileSystem.from_uri(" in source.read_text()] == ["listing.py"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
@@ -11,7 +12,7 @@ from jobs.lake.commits import CommitInfo
 from jobs.lake.definition import ensure
 from jobs.lake.schema import Column, Table, canonical_type
 from jobs.lake.store import Store
-from jobs.lake.tables import drop_batch, exists, read, replace_batch
+from jobs.lake.tables import drop_batch, exists, read, replace_batch, though_altered
 from tests.disks import CannotMount, full, mounted
 
 COMMIT = CommitInfo(job="ingest", batch="b1", attempt="1", run="manual__1")
@@ -111,6 +112,31 @@ def test_rows_of_other_columns_are_refused_naming_both_sides(spark, table):
 def test_a_batch_id_that_could_leave_its_predicate_is_refused(spark, table, batch_id):
     with pytest.raises(InvalidRequest, match="batch id"):
         replace_batch(spark, table, rows(spark, "Ann"), batch_id, COMMIT, Fault.LAKE)
+
+
+@pytest.mark.parametrize("condition", ["DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED"])
+def test_a_write_is_made_again_when_the_table_was_altered_beside_it(condition):
+    refusals = [PySparkException("altered", condition), PySparkException("altered", condition)]
+
+    def write():
+        if refusals:
+            raise refusals.pop()
+
+    though_altered("lake/crm", write)
+    assert refusals == []
+    refusals.extend([PySparkException("altered", condition)] * 9)
+    with pytest.raises(Conflict, match=f"lake/crm: another writer altered the table meanwhile; .*{condition}"):
+        though_altered("lake/crm", write)
+
+
+def test_a_write_that_lost_its_rows_to_another_is_not_made_again():
+    refusals = [PySparkException("lost", "DELTA_CONCURRENT_APPEND.WITHOUT_HINT")]
+
+    def write():
+        raise refusals.pop()
+
+    with pytest.raises(Conflict, match="lake/crm: another writer changed the same rows meanwhile"):
+        though_altered("lake/crm", write)
 
 
 def test_reading_where_there_is_no_table_names_the_path(spark, tmp_path):

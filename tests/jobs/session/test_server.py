@@ -34,7 +34,7 @@ def test_a_busy_port_is_named_with_its_holder(settings: Settings) -> None:
 
 
 def test_missing_jars_are_named_with_the_remedy(settings: Settings) -> None:
-    with pytest.raises(StoreError, match=rf"{settings.home}/jars: `./run doctor` fetches them"):
+    with pytest.raises(StoreError, match=rf"{settings.home}/jars: `./run setup` fetches them"):
         server.ensure_running(settings)
 
 

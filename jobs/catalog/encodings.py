@@ -2,9 +2,7 @@
 
 import codecs
 
-from jobs.errors import InvalidRequest
-
-# Encodings of CSV files, each by Python's name of it: what Java calls it. All keep ASCII's line end.
+# Each by Python's name of it: what Java calls it. All keep ASCII's line end, by which Spark splits a file.
 _JAVA_ENCODINGS = {
     "utf-8": "UTF-8",
     "utf-8-sig": "UTF-8",
@@ -28,12 +26,12 @@ _JAVA_ENCODINGS = {
 
 
 def java_encoding(name: str) -> str:
-    """Return Java's name of an encoding that a dataset declares.
+    """Return Java's name of an encoding, by any name that Python knows it by.
 
     Raises:
-        InvalidRequest: it is unknown, or one whose line ends are not ASCII's.
+        ValueError: it is unknown, or one whose line ends are not ASCII's; the message names those that are known.
     """
     try:
         return _JAVA_ENCODINGS[codecs.lookup(name).name]
-    except LookupError:
-        raise InvalidRequest(f"csv.encoding {name!r}: unknown; one of {', '.join(sorted(_JAVA_ENCODINGS))}") from None
+    except (LookupError, ValueError):
+        raise ValueError(f"unknown encoding for CSV; one of {', '.join(sorted(_JAVA_ENCODINGS))}") from None
