@@ -9,7 +9,8 @@ the files once, lands the accepted rows in `lake/<dataset>` and the refused ones
 the record whatever happened, writes the note that the grid shows, and puts aside a file that came by a landing folder.
 
 **Running it again is safe.** A batch that is active already answers with its stored result and writes nothing. Retry
-and clear replace what the former attempt wrote. The same batch id with other files is refused.
+and clear replace what the former attempt wrote; the batch of a run whose form names none is the same one then, too. The
+same batch id with other files is refused, and so is one whose data was deleted.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds and nothing half-written is visible.
 

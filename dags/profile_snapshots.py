@@ -1,7 +1,7 @@
 """Keep a snapshot of all profiles for analysts: the dataset `Profile Attribute <policy>` of every merge policy.
 
 **When it runs.** Every day (setting `exports.snapshot_schedule`) for every sandbox, each in a run of its own; by hand
-with the form, for one.
+with the form, or as a backfill, for one.
 
 **What it does.** `accept_snapshots` writes the record of one export job for each merge policy; `export_snapshot` runs
 them one after the other, each as the DAG `export_jobs` does; `record_outcome` closes the records whatever happened and
@@ -66,8 +66,9 @@ def accept_snapshots() -> list[str]:
         # A run by hand stands for no instant, though the form gives it one.
         if run.run_type != "manual" and run.logical_date is not None:
             params = params.model_copy(update={"unless_taken_since": run.logical_date})
-            others = {*known_sandboxes(settings.home)} - {settings.store.sandbox} if params.sandbox is None else ()
-            ask_for_runs(context, others, unless_taken_since=run.logical_date.isoformat())
+            if run.run_type == "scheduled" and params.sandbox is None:
+                others = {*known_sandboxes(settings.home)} - {settings.store.sandbox}
+                ask_for_runs(context, others, unless_taken_since=run.logical_date.isoformat())
         with catalog_of(context) as (catalog, used):
             accepted = accept(catalog, used, params, run_name(context))
         if not accepted.records:

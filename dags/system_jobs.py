@@ -4,10 +4,10 @@
 
 **What it does.** `accept_deletion` checks the request and writes its record. `plan_deletion` counts what would go and
 changes nothing: fragments, events, profiles that vanish, profiles that change and which attributes. `approve_deletion`
-shows that to a person (*Required actions*) and waits; whoever triggered the run cannot approve. `delete_data` counts
-once more with the dataset held, deletes, and brings profiles and reports up to date; if the counts are other ones it
-deletes nothing and asks again, once. `verify_profiles` makes a slice of the profiles anew and compares.
-`record_outcome` closes the record whatever happened and writes the note that the grid shows.
+shows that to a person (*Required actions*) and waits; whoever triggered the run, or edited the request, cannot approve.
+`delete_data` counts once more with the dataset held, deletes, and brings profiles and reports up to date; if the counts
+are other ones it deletes nothing and asks again, once. `verify_profiles` makes a slice of the profiles anew and
+compares. `record_outcome` closes the record whatever happened and writes the note that the grid shows.
 
 **Waiting** holds nothing: batches are ingested meanwhile. Without an answer within `system_jobs.approval_hours` the
 deletion is CANCELLED, as by a rejection, with the reason; the run is green then, and what follows is skipped. With
@@ -30,6 +30,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 from profile_alerts import Alerts, write_note
 from profile_approvals import ApprovalTask, ApprovedJobTask, person_of
 from profile_tasks import (
@@ -89,6 +90,9 @@ def plan_deletion(record_id: Any) -> str:
     context = get_current_context()
     with said_to_people(context), catalog_of(context) as (catalog, used):
         planned = service.plan(catalog, used, spark_engine(), record_id, run_name(context))
+        if planned.plan is None:
+            # It was rejected before it was planned.
+            raise AirflowSkipException(service.summary(planned))
         write_note(context, showing.question(planned))
         return showing.markdown(planned)
 

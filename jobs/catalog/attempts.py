@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from jobs.catalog import registry
-from jobs.catalog.batches import as_batch
+from jobs.catalog.batches import as_batch, refuse_deleted
 from jobs.catalog.records import DELETED_BY, Attempt, Batch, BatchStatus, DatasetBusy, Lease, StaleAttempt
 from jobs.catalog.schema import BatchRow, DatasetRow, LeaseRow
 from jobs.catalog.scope import Scope, changed_rows
@@ -36,11 +36,12 @@ def begin(scope: Scope, batch_id: str, attempt: Attempt, takes_over: str | None)
         NotFound: no such batch.
         DatasetBusy: a live attempt at another batch holds the dataset.
         StaleAttempt: a former attempt at this batch, or an expired one, holds it and is not the one in `takes_over`.
-        Conflict: the batch asks for an instant before the dataset's last one.
+        Conflict: the batch asks for an instant before the dataset's last one; or what it brought was deleted since.
     """
     dataset = scope.dataset(scope.batch(batch_id).dataset_id, lock=True)
     row = scope.batch(batch_id)
     if row.status == BatchStatus.ACTIVE:
+        refuse_deleted(scope, row)
         return as_batch(row, already_active=True)
     lease = _lease_of(scope, dataset.id)
     if lease is not None and lease.attempt == attempt.id and lease.batch_id == batch_id:

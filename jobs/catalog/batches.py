@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from jobs.catalog.definitions import BATCH_PATTERN, DatasetKind
-from jobs.catalog.records import Batch, BatchStatus, BatchTally, InputFile, differing_files
-from jobs.catalog.schema import BatchRow
+from jobs.catalog.records import DELETED_BY, Batch, BatchStatus, BatchTally, InputFile, differing_files
+from jobs.catalog.schema import BatchRow, EventRow
 from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, InvalidRequest, shortened
 
@@ -39,19 +39,21 @@ class Sent:
 def create(scope: Scope, sent: Sent) -> Batch:
     """Create a batch, or return the one of that id when it is the same.
 
+    A request without an id means the batch that its DAG run created before, if there is one: a cleared run asks again.
     A batch that is NEW or FAILED takes the new request and instant; so a wrong option is mended by sending it again.
 
     Raises:
         NotFound: no such dataset.
         InvalidRequest: the id breaks its pattern, `at` has no zone, or only export jobs write the dataset.
-        Conflict: the id was used for other files or another dataset, or is under way or done with another instant.
+        Conflict: the id was used for other files or another dataset, or is under way or done with another instant; or
+            what the batch brought was deleted since.
     """
     _check(sent)
     # Locked so that two callers with one id do not both create it.
     dataset = scope.dataset(sent.dataset_id, lock=True)
     if dataset.kind == DatasetKind.PROFILES:
         raise InvalidRequest(f"dataset {dataset.id!r} is of kind profiles; only export jobs write it")
-    known = scope.find_batch(sent.batch_id) if sent.batch_id is not None else None
+    known = _of_run(scope, sent) if sent.batch_id is None else scope.find_batch(sent.batch_id)
     if known is not None:
         return _again(scope, known, sent)
     row = BatchRow(
@@ -85,6 +87,26 @@ def _check(sent: Sent) -> None:
         raise InvalidRequest(f"ingestion instant {sent.at.isoformat()} has no time zone; add Z or an offset")
 
 
+def _of_run(scope: Scope, sent: Sent) -> BatchRow | None:
+    """Find the batch that an earlier try, <dag>/<run>/<task>/<try>, of a DAG run created; a command's has another form.
+
+    By the event of its creation: the run on its record is that of the last attempt, which may be anybody's.
+    """
+    match sent.run.split("/"):
+        case dag, run, _, _:
+            prefix = f"{dag}/{run}/"
+        case _:
+            return None
+    is_its = (EventRow.sandbox == BatchRow.sandbox) & (EventRow.kind == "batch") & (EventRow.record_id == BatchRow.id)
+    wanted = select(BatchRow).join(EventRow, is_its & EventRow.from_status.is_(None))
+    wanted = wanted.where(
+        BatchRow.sandbox == scope.sandbox,
+        BatchRow.dataset_id == sent.dataset_id,
+        func.substr(EventRow.run, 1, len(prefix)) == prefix,
+    )
+    return scope.session.scalar(wanted.limit(1).execution_options(populate_existing=True))
+
+
 def _again(scope: Scope, row: BatchRow, sent: Sent) -> Batch:
     if row.dataset_id != sent.dataset_id:
         raise Conflict(
@@ -96,6 +118,7 @@ def _again(scope: Scope, row: BatchRow, sent: Sent) -> Batch:
             f"batch {row.id!r} was created with other files: {'; '.join(differences[:5])}{more}; "
             "give this one another id"
         )
+    refuse_deleted(scope, row)
     if row.status in _NOT_UNDER_WAY:
         _mend(scope, row, sent)
     elif sent.at is not None and sent.at != row.at:
@@ -104,6 +127,39 @@ def _again(scope: Scope, row: BatchRow, sent: Sent) -> Batch:
             f"{sent.at.isoformat()}; leave the instant out, or give this one another id"
         )
     return as_batch(row)
+
+
+def refuse_deleted(scope: Scope, row: BatchRow) -> None:
+    """Refuse to answer with what a batch came to whose rows were deleted since.
+
+    Raises:
+        Conflict: a system job deleted the batch, or its dataset went to another generation.
+    """
+    # The batch of a deletion is never deleted itself.
+    if row.status != BatchStatus.ACTIVE or DELETED_BY in row.request:
+        return
+    by = row.removed_by or row.lake_removed_by
+    is_of_former = row.in_profile and row.generation != scope.dataset(row.dataset_id).generation
+    if by is None and not is_of_former:
+        return
+    by = by or _emptied_by(scope, row)
+    told = f" by system job {by!r}" if by else ""
+    raise Conflict(
+        f"batch {row.id!r} was deleted from the Profile store{told}; `tessera replay {row.id}` ingests its files once "
+        "more, as a new batch"
+    )
+
+
+def _emptied_by(scope: Scope, row: BatchRow) -> str | None:
+    """Name the system job that ended the generation of a batch: its deletion is the last batch of that generation."""
+    of_generation = select(BatchRow.request).where(
+        BatchRow.sandbox == scope.sandbox,
+        BatchRow.dataset_id == row.dataset_id,
+        BatchRow.generation == row.generation,
+        BatchRow.status == BatchStatus.ACTIVE,
+    )
+    last = scope.session.scalar(of_generation.order_by(BatchRow.seq.desc()).limit(1)) or {}
+    return last.get(DELETED_BY)
 
 
 def _mend(scope: Scope, row: BatchRow, sent: Sent) -> None:

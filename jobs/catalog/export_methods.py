@@ -41,10 +41,12 @@ class ExportCatalog(Transactions):
         with self._writing(Fault.FAIL_EXPORT) as scope:
             return EXPORTS.fail(scope, job_id, attempt_id, reason, final, run)
 
-    def cancel_export(self, job_id: str, attempt: Attempt | None = None, run: str = "") -> ExportJob:
-        """Make an export job CANCELLED; see `Ledger.cancel` for the errors."""
+    def cancel_export(
+        self, job_id: str, attempt: Attempt | None = None, run: str = "", reason: str = "cancelled"
+    ) -> ExportJob:
+        """Make an export job CANCELLED with a reason; see `Ledger.cancel` for the errors."""
         with self._writing(Fault.CANCEL_EXPORT) as scope:
-            return EXPORTS.cancel(scope, job_id, attempt, run)
+            return EXPORTS.cancel(scope, job_id, attempt, run, reason)
 
     def export(self, job_id: str) -> ExportJob:
         """Return an export job; NotFound when the sandbox has none of that id."""

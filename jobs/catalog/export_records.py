@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from jobs.catalog.exports import ExportJob, ExportPage, ExportStatus
 from jobs.catalog.job_records import Ledger
-from jobs.catalog.schema import CutRow, ExportJobRow
+from jobs.catalog.schema import CutRow, EventRow, ExportJobRow
 from jobs.catalog.scope import Scope
 
 
@@ -43,13 +43,23 @@ def page(scope: Scope, limit: int, before: int | None, status: ExportStatus | No
 
 def newest(scope: Scope, dataset_id: str) -> ExportJob | None:
     """Return the job whose rows a dataset has: the one that SUCCEEDED last; None when none did."""
-    succeeded = select(ExportJobRow).where(
-        ExportJobRow.sandbox == scope.sandbox,
-        ExportJobRow.dataset_id == dataset_id,
-        ExportJobRow.status == ExportStatus.SUCCEEDED,
+    ended = and_(
+        EventRow.sandbox == ExportJobRow.sandbox,
+        EventRow.kind == ExportJob.noun,
+        EventRow.record_id == ExportJobRow.id,
+        EventRow.to_status == ExportStatus.SUCCEEDED,
     )
-    # A job may end after one with a higher number.
-    row = scope.session.scalar(succeeded.order_by(ExportJobRow.updated_at.desc(), ExportJobRow.number.desc()).limit(1))
+    succeeded = (
+        select(ExportJobRow)
+        .join(EventRow, ended)
+        .where(
+            ExportJobRow.sandbox == scope.sandbox,
+            ExportJobRow.dataset_id == dataset_id,
+            ExportJobRow.status == ExportStatus.SUCCEEDED,
+        )
+    )
+    # By the order of events: a job may end after one with a higher number, and a clock may be set back.
+    row = scope.session.scalar(succeeded.order_by(EventRow.id.desc()).limit(1))
     return None if row is None else EXPORTS.read(row)
 
 

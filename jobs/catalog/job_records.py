@@ -92,6 +92,7 @@ class Ledger(Generic[Row, Record]):
         row: their table.
         record: what is read of it.
         on_begin: what else an attempt that begins changes in the row, before its status.
+        on_take: looks at a job whose lease expired before another one takes its place; may raise Busy.
         place: column that names the place in which one runs at a time; empty: the sandbox as a whole.
     """
 
@@ -100,11 +101,13 @@ class Ledger(Generic[Row, Record]):
         row: type[Row],
         record: type[Record],
         on_begin: Callable[[Scope, Row], None] = lambda scope, row: None,
+        on_take: Callable[[Scope, Row], None] = lambda scope, row: None,
         place: str = "",
     ) -> None:
         self._row = row
         self._record = record
         self._on_begin = on_begin
+        self._on_take = on_take
         self._place = place
 
     def create(self, scope: Scope, request: dict[str, Any], run: str, record_id: str = "", **more: Any) -> Record:
@@ -127,9 +130,12 @@ class Ledger(Generic[Row, Record]):
         return self.read(row)
 
     def waiting(self, scope: Scope, request: dict[str, Any], run: str) -> Record | None:
-        """Return the job that the same DAG, or a command, asked for in the same words and has not begun; else None."""
-        # Another asker is about to begin theirs, and of two attempts at one job the second ends the first.
-        own = self._row.run.startswith(run.partition("/")[0], autoescape=True)
+        """Return the job that the same DAG asked for in the same words and has not begun; None for a command."""
+        dag, is_of_dag, _ = run.partition("/")
+        if not is_of_dag:
+            # Each command is about to begin its own, and of two attempts at one job the second ends the first.
+            return None
+        own = self._row.run.startswith(f"{dag}/", autoescape=True)
         asked = select(self._row).where(self._row.sandbox == scope.sandbox, self._row.status == _NEW, own)
         rows = scope.session.scalars(asked.order_by(self._row.created_at))
         return next((self.read(row) for row in rows if row.request == request), None)
@@ -140,6 +146,7 @@ class Ledger(Generic[Row, Record]):
         Raises:
             NotFound: no such job.
             JobBusy: another one is running.
+            Busy: the lease of another one expired, and it has to come to its end all the same.
             StaleJob: a former attempt, at this one or at one whose lease expired, is not the one in `takes_over`.
             Conflict: it was cancelled, or another process began at the same moment.
         """
@@ -152,6 +159,8 @@ class Ledger(Generic[Row, Record]):
         if holder is not None:
             if holder.id != row.id and holder.expires_at is not None and holder.expires_at > scope.now:
                 raise JobBusy(self.read(holder))
+            if holder.id != row.id:
+                self._on_take(scope, holder)
             if holder.attempt != takes_over:
                 raise StaleJob(self.read(holder))
             if holder.id != row.id:

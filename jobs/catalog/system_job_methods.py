@@ -18,10 +18,10 @@ class SystemJobCatalog(Transactions):
         with self._writing(Fault.CREATE_SYSTEM_JOB) as scope:
             return system_job_records.create(scope, asked, requested_by, run)
 
-    def edit_system_job(self, job_id: str, asked: Asked, run: str = "") -> SystemJob:
+    def edit_system_job(self, job_id: str, asked: Asked, edited_by: str = "", run: str = "") -> SystemJob:
         """Let a NEW job ask for something else; see `system_job_records.edit`."""
         with self._writing(Fault.EDIT_SYSTEM_JOB) as scope:
-            return system_job_records.edit(scope, job_id, asked, run)
+            return system_job_records.edit(scope, job_id, asked, edited_by, run)
 
     def plan_system_job(self, job_id: str, plan: dict[str, Any], planned_after: int, run: str = "") -> SystemJob:
         """Keep the plan of a NEW job; see `system_job_records.plan`."""

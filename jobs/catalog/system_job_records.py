@@ -12,10 +12,10 @@ from sqlalchemy import func, select, update
 from jobs.catalog import attempts, registry
 from jobs.catalog.batches import as_batch
 from jobs.catalog.job_records import Ledger
-from jobs.catalog.records import Attempt, Batch, BatchStatus
+from jobs.catalog.records import Attempt, Batch, BatchStatus, Busy
 from jobs.catalog.schema import BatchRow, SystemJobRow
 from jobs.catalog.scope import Scope, changed_rows
-from jobs.catalog.system_jobs import Asked, RequestType, SystemJob, SystemJobPage, SystemJobStatus
+from jobs.catalog.system_jobs import EDITED_BY, Asked, RequestType, SystemJob, SystemJobPage, SystemJobStatus
 from jobs.errors import Conflict
 
 
@@ -37,7 +37,21 @@ def ledger(needs_approval: bool = False) -> Ledger[SystemJobRow, SystemJob]:
                 "(system_jobs.approval)"
             )
 
-    return Ledger(SystemJobRow, SystemJob, on_begin=check, place="dataset_id")
+    return Ledger(SystemJobRow, SystemJob, on_begin=check, on_take=_refuse_when_deleted, place="dataset_id")
+
+
+def _refuse_when_deleted(scope: Scope, row: SystemJobRow) -> None:
+    """Let a job whose data is deleted never be FAILED: what follows would be done by nobody."""
+    if _has_deleted(scope, row):
+        raise Busy(
+            f"system job {row.id!r} of dataset {row.dataset_id!r} has deleted its data and is not at its end; "
+            f"`tessera delete run {row.id}` brings it there, then another one can begin"
+        )
+
+
+def _has_deleted(scope: Scope, row: SystemJobRow) -> bool:
+    deletion = scope.find_batch(SYSTEM_JOBS.read(row).deletion_id)
+    return deletion is not None and deletion.status == BatchStatus.ACTIVE
 
 
 SYSTEM_JOBS = ledger()
@@ -56,22 +70,29 @@ def create(scope: Scope, asked: Asked, requested_by: str, run: str) -> SystemJob
     return SYSTEM_JOBS.create(scope, asked.model_dump(mode="json"), run, **more)
 
 
-def edit(scope: Scope, job_id: str, asked: Asked, run: str) -> SystemJob:
+def edit(scope: Scope, job_id: str, asked: Asked, edited_by: str, run: str) -> SystemJob:
     """Let a job that has not begun ask for something else; its plan and its approval lapse.
 
     Raises:
         NotFound: no such job, or no such dataset.
-        Conflict: it has begun, or is over.
+        Conflict: it has begun, or is over; or it began before, and is to be of another dataset now.
     """
     scope.dataset(asked.dataset_id)
     row = _new(scope, job_id, "edited")
-    before = Asked.model_validate({name: getattr(row, name) for name in Asked.model_fields})
+    before = SYSTEM_JOBS.read(row)
     changed = [name for name in Asked.model_fields if getattr(before, name) != getattr(asked, name)]
     if not changed:
-        return SYSTEM_JOBS.read(row)
+        return before
+    if "dataset_id" in changed and row.attempt is not None:
+        # Its batch is one of that dataset.
+        raise Conflict(
+            f"system job {job_id!r} has begun once, and stays one of dataset {row.dataset_id!r}; reject it, and ask "
+            f"for a deletion from {asked.dataset_id!r} anew"
+        )
     for name, value in asked.model_dump().items():
         setattr(row, name, value)
-    row.request_type, row.request = asked.request_type, asked.model_dump(mode="json")
+    editors = dict.fromkeys((*before.edited_by, edited_by or scope.actor))
+    row.request_type, row.request = asked.request_type, asked.model_dump(mode="json") | {EDITED_BY: list(editors)}
     row.plan, row.reason = None, None
     _number(scope, row, run, f"edited: other {', '.join(changed)}; its plan and approval lapse")
     return SYSTEM_JOBS.read(row)
@@ -157,9 +178,8 @@ def remove(scope: Scope, job_id: str, run: str) -> None:
     """
     row = SYSTEM_JOBS.locked(scope, job_id)
     if row.status == SystemJobStatus.IN_PROGRESS:
-        deletion = scope.find_batch(SYSTEM_JOBS.read(row).deletion_id)
         is_live = row.expires_at is not None and row.expires_at > scope.now
-        if is_live or (deletion is not None and deletion.status == BatchStatus.ACTIVE):
+        if is_live or _has_deleted(scope, row):
             how = "at work" if is_live else "not at its end, though its data is deleted: run it again"
             raise Conflict(f"system job {job_id!r} is {how}; one that is at work cannot be removed")
     scope.record(SystemJob.noun, row.id, row.status, "REMOVED", run, "the request; data is as it was")

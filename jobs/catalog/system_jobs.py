@@ -23,6 +23,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from jobs.catalog.job_records import JobRecord
 
+# In the request of a job: who changed it.
+EDITED_BY = "edited_by"
+
 
 class SystemJobStatus(StrEnum):
     """Where a system job is in its life, in the words of the guide."""
@@ -91,6 +94,16 @@ class SystemJob(JobRecord):
     def is_approved(self) -> bool:
         """Whether somebody approved of the present plan."""
         return self.plan is not None and self.approved_plan_number == self.plan_number
+
+    @property
+    def edited_by(self) -> tuple[str, ...]:
+        """Who changed what is asked."""
+        return tuple(self.request.get(EDITED_BY, ()))
+
+    @property
+    def askers(self) -> tuple[str, ...]:
+        """Whose request it is: who asked, then who changed what is asked."""
+        return tuple(dict.fromkeys((self.requested_by, *self.edited_by)))
 
     @property
     def asked(self) -> Asked:

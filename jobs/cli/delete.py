@@ -1,6 +1,5 @@
 """`tessera delete`."""
 
-import getpass
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +39,7 @@ _Lake = Annotated[
 ]
 _Note = Annotated[str | None, typer.Option("--note", help="Why, for whoever approves.")]
 _NotBefore = Annotated[str | None, typer.Option("--not-before", help="Instant before which nothing is deleted.")]
+_Plan = Annotated[int, typer.Option("--plan", metavar="N", help="Number of the plan that you have seen.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would go; nothing is recorded.")]
 _ViaAirflow = Annotated[
     bool, typer.Option("--via-airflow", help=f"Let a run of the DAG `{_DAG}` do it; wait until it asks or is over.")
@@ -91,12 +91,11 @@ def run(job: _Id, sandbox: options.Sandbox = None, as_json: options.AsJson = Fal
 
 
 @app.command()
-def approve(job: _Id, sandbox: options.Sandbox = None, as_json: options.AsJson = False) -> None:
-    """Approve of the plan that `tessera delete show ID` shows, and do it; not for whoever asked for the job."""
+def approve(job: _Id, plan: _Plan, sandbox: options.Sandbox = None, as_json: options.AsJson = False) -> None:
+    """Approve of the plan that `tessera delete show ID` shows, and do it; not for whoever asked or edited."""
     settings = options.read_settings(sandbox)
     with options.open_catalog(settings) as catalog:
-        known = catalog.system_job(job)
-        approved = service.approve(catalog, settings, job, _person(), known.plan_number, _RUN)
+        approved = service.approve(catalog, settings, job, options.person(), plan, _RUN)
         _answer(catalog, settings, _go_on(catalog, settings, approved), as_json)
 
 
@@ -110,7 +109,7 @@ def reject(
     """Cancel a job that has not begun; nothing is deleted."""
     settings = options.read_settings(sandbox)
     with options.open_catalog(settings) as catalog:
-        rejected = service.reject(catalog, settings, job, _person(), reason, _RUN)
+        rejected = service.reject(catalog, settings, job, options.person(), reason, _RUN)
         _answer(catalog, settings, rejected, as_json)
 
 
@@ -177,10 +176,6 @@ def _asked(
     if not_before is not None:
         asked["not_before"] = options.instant(not_before or None, "--not-before")
     return asked
-
-
-def _person() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 def _engine(settings: Settings) -> Engine:

@@ -1,6 +1,7 @@
 """Options that many commands share, and the catalog they open."""
 
-import getpass
+import os
+import pwd
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
@@ -42,7 +43,16 @@ def read_settings(sandbox: str | None) -> Settings:
 def open_catalog(settings: Settings) -> Catalog:
     """Open the catalog in the settings' sandbox, acting as the user of this terminal."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    return Catalog.open(settings.catalog_url, settings.store.sandbox, actor=f"cli:{getpass.getuser()}")
+    return Catalog.open(settings.catalog_url, settings.store.sandbox, actor=person())
+
+
+def person() -> str:
+    """Name the user of this terminal as records do: cli:<user>, the owner of this process whatever LOGNAME says."""
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        # In a container users may have no names.
+        return f"cli:{os.getuid()}"
 
 
 def instant(text: str | None, option: str) -> datetime | None:

@@ -1,6 +1,5 @@
 """`tessera scan`."""
 
-import getpass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -44,7 +43,7 @@ def scan(
         asked.append((batch, run_id))
         return RunState()
 
-    found = look(settings, params, ask, "scan", f"cli:{getpass.getuser()}", datetime.now(UTC))
+    found = look(settings, params, ask, "scan", options.person(), datetime.now(UTC))
     if not as_json:
         for line in (*found.lines(), found.summary):
             typer.echo(line)

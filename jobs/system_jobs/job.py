@@ -58,10 +58,10 @@ def delete(spark: SparkSession, plan: DeletePlan, progress: Progress) -> Deleted
     progress.stage("counting what goes", batches=1 if plan.removed else len(plan.active_batches))
     if plan.removed is None:
         removed = all_there(spark, plan)
-        return Deleted(removed=removed, is_as_expected=plan.expected in (None, removed))
+        return Deleted(removed=removed, is_as_expected=plan.is_as_expected(removed))
     with Staging.open(spark, plan.store, plan.commit.attempt) as staging:
         found = correction(spark, plan, staging)
-        if plan.expected not in (None, found.removed):
+        if not plan.is_as_expected(found.removed):
             return Deleted(removed=found.removed, is_as_expected=False)
         progress.stage("writing what takes its place", events=found.removed.applied_again)
         return Deleted(removed=found.removed, tables=_write(spark, plan, found))

@@ -92,6 +92,9 @@ class Plan(_Model):
     )
     bytes: int = Field(description="Bytes of files that hold it; of compacted events their share by rows")
     lake_rows: int = Field(default=0, description="Rows of the lake that go, too")
+    lake_rows_by_batch: dict[str, int] = Field(
+        default={}, description="The same by their batch; the deletion is held to them, too"
+    )
     policies: tuple[PolicyEffect, ...] = ()
     attributes: dict[str, int] = Field(
         default={}, description="Of the default merge policy, by attribute the profiles that stay and lose or change it"
@@ -150,6 +153,13 @@ class DeletePlan(IngestPlan):
     expected: Removed | None = Field(
         default=None, description="What was approved of: with anything else there nothing is written"
     )
+    is_lake_changed: bool = Field(
+        default=False, description="Whether other rows of the lake would go than was approved of: nothing is written"
+    )
+
+    def is_as_expected(self, removed: Removed) -> bool:
+        """Tell whether what would go is what was approved of."""
+        return not self.is_lake_changed and self.expected in (None, removed)
 
 
 class Deleted(_Model):

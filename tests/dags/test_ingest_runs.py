@@ -73,6 +73,18 @@ class TestABatch:
         assert workplace.airflow.trigger(FIRST_RUN, request).status_code == 409
 
 
+def test_a_cleared_run_whose_form_names_no_batch_makes_no_second_one(workplace: Workplace) -> None:
+    file = workplace.write("unnamed", rows=3)
+    workplace.airflow.start("unnamed", {"dataset": "visits", "files": [str(file)]})
+    assert workplace.airflow.end_of("unnamed")["state"] == "success"
+    with workplace.catalog() as catalog:
+        before = catalog.batches("visits")
+        workplace.airflow.clear("unnamed")
+        assert workplace.airflow.end_of("unnamed")["state"] == "success"
+        assert workplace.airflow.tries("unnamed", "accept_batch") == 2
+        assert catalog.batches("visits") == before
+
+
 @pytest.mark.parametrize(
     ("conf", "says"),
     [

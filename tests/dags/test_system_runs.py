@@ -1,11 +1,17 @@
 """Runs of the DAG `system_jobs` in a real Airflow: asked for by `admin`, decided upon by `operator`."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
+from jobs.catalog.system_jobs import Asked, SystemJob, SystemJobStatus
 from tests.airflow_api import AirflowApi, wait_until
 from tests.builders import crm, definitions, loyalty, member, write_jsonl
 from tests.dags.workplace import Workplace
@@ -136,3 +142,26 @@ def test_a_request_that_is_refused_says_why_beside_the_run_and_leaves_no_job(
     assert run["state"] == "failed"
     assert "Batch can only be specified for EE type 'loyalty'" in run["note"]
     assert "records" not in jobs(workplace)
+
+
+def test_a_job_that_was_rejected_before_it_was_planned_is_skipped(
+    profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del profile_tasks  # what it shares with the others is found
+    module = importlib.import_module("system_jobs")
+    ti = SimpleNamespace(dag_id="system_jobs", run_id="r1", task_id="plan_deletion", try_number=1)
+
+    with Catalog.open(f"sqlite:///{tmp_path / 'catalog.db'}", SANDBOX, actor="test") as catalog:
+
+        @contextmanager
+        def catalog_of(_context: Any) -> Iterator[tuple[Catalog, Any]]:
+            yield catalog, module.settings
+
+        monkeypatch.setattr(module, "get_current_context", lambda: {"ti": ti})
+        monkeypatch.setattr(module, "catalog_of", catalog_of)
+        monkeypatch.setattr(module, "spark_engine", lambda: None)
+        catalog.apply(definitions(loyalty()))
+        job = catalog.create_system_job(Asked(dataset_id="loyalty"))
+        catalog.cancel_system_job(job.id, "rejected by airflow:ben")
+        with pytest.raises(AirflowSkipException, match="is CANCELLED: rejected by airflow:ben"):
+            module.plan_deletion.function(job.id)

@@ -33,7 +33,10 @@ def run(
 
 
 def close(catalog: Catalog, settings: Settings, record_id: str, run: str) -> str:
-    """Close an export job whose run has ended, however it did; returns the line that sums it up."""
+    """Close an export job whose run has ended, however it did; returns the line that sums it up.
+
+    One that is NEW still is CANCELLED, one at work is FAILED, and the dataset has its former rows.
+    """
     from jobs.exports.service.ending import close_export
 
     return summary(close_export(catalog, settings, record_id, run))

@@ -11,6 +11,7 @@ from jobs.catalog.exports import ExportJob, ExportStatus
 from jobs.errors import Conflict, TesseraError
 from jobs.exports import job
 from jobs.exports.models import EXPORTS, IDENTITIES_SUFFIX, ExportResult, UndoPlan, UndoTable
+from jobs.exports.service.copies import remove_copies
 from jobs.exports.service.manifest import remove_manifest
 from jobs.exports.service.planning import COMMIT_JOB
 from jobs.lake.commits import CommitInfo
@@ -21,6 +22,7 @@ from jobs.turns import LEFT, Records, Turn, is_left, take_over
 
 logger = logging.getLogger(__name__)
 _UNDO_JOB = "undo_export"
+_NOT_BEGUN = "its run ended before it began"
 
 
 def records_of(catalog: Catalog) -> Records[ExportJob]:
@@ -29,8 +31,10 @@ def records_of(catalog: Catalog) -> Records[ExportJob]:
 
 
 def close_export(catalog: Catalog, settings: Settings, record_id: str, run: str) -> ExportJob:
-    """Close an export job that its run leaves behind; one that another run works at is left to it."""
+    """Close an export job that its run leaves behind, begun or not; one that another run works at is left to it."""
     record = catalog.export(record_id)
+    if record.status is ExportStatus.NEW and record.run.split("/")[:2] == run.split("/")[:2]:
+        return catalog.cancel_export(record_id, run=run, reason=_NOT_BEGUN)
     if is_left(record, run):
         try:
             return give_up_export(catalog, settings, record_id, run, LEFT)
@@ -63,7 +67,7 @@ def cancel_export(catalog: Catalog, settings: Settings, record_id: str, run: str
 
 
 def put_back(catalog: Catalog, turn: Turn[ExportJob]) -> None:
-    """Let the dataset of a job have the rows of the last one that succeeded, and remove the job's manifest.
+    """Let the dataset of a job have the rows of the last one that succeeded; the job's copies and manifest go.
 
     Raises:
         StoreError: the store or the engine refused; the job's rows may be there still.
@@ -71,6 +75,7 @@ def put_back(catalog: Catalog, turn: Turn[ExportJob]) -> None:
     """
     store = Store(turn.settings.store_root, catalog.sandbox)
     remove_manifest(store, turn.record)
+    remove_copies(store, turn.record)
     tables = _written_since(catalog, store, turn.record.dataset_id)
     if tables:
         logger.info("putting back %s", ", ".join(table.name for table in tables))

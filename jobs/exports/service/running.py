@@ -40,8 +40,11 @@ def run_export(
             plan = planned(catalog, settings, turn.record, turn.attempt)
             result: ExportResult = turn.spark(job.run, plan)
             result = write_manifest(plan.store, turn.record, result)
-        except Exception:
-            _give_up(catalog, turn)
+        except SystemExit:
+            # The job stays at work for whoever closes it, or runs it again.
+            raise
+        except BaseException as failed:
+            _give_up(catalog, turn, failed)
             raise
         done = catalog.finish_export(record_id, turn.attempt, result.document())
         remove_older(Store(settings.store_root, catalog.sandbox), done)
@@ -50,14 +53,17 @@ def run_export(
     return take_turn(settings, engine, records_of(catalog), record_id, run, export, progress, wait_seconds)
 
 
-def _give_up(catalog: Catalog, turn: Turn[ExportJob]) -> None:
+def _give_up(catalog: Catalog, turn: Turn[ExportJob], failed: BaseException) -> None:
     """Put the former rows back. What cannot be done now is done by whoever closes the job, or by the next one.
 
     Raises:
         Conflict: another attempt took the job over, or it was cancelled: this is why the attempt's work was ended.
+        StoreError: the rows are there still, and the job, which would be over by what failed, stays at work.
     """
     try:
         turn.renew()
         put_back(catalog, turn)
     except StoreError as refused:
         logger.warning("the rows of export job %s are not put back yet: %s", turn.record.id, refused)
+        if not isinstance(failed, StoreError):
+            raise refused from failed

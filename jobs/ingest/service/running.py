@@ -145,6 +145,8 @@ def remove_left(catalog: Catalog, settings: Settings, engine: Engine, batch_id: 
 
 def summary(batch: Batch) -> str:
     """Say in one line what became of a batch."""
+    if removed_by := batch.removed_by or batch.lake_removed_by:
+        return f"batch {batch.id} was deleted by system job {removed_by}"
     if batch.status is BatchStatus.ACTIVE and batch.result is not None and batch.deleted_by is None:
         result = IngestResult.model_validate(batch.result)
         versions = ", ".join(f"{name} version {written.version}" for name, written in result.tables.items())

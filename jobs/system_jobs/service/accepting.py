@@ -38,7 +38,9 @@ def accept(
     return catalog.create_system_job(resolved(catalog, settings, params), requested_by, run)
 
 
-def edit(catalog: Catalog, settings: Settings, record_id: str, changes: Mapping[str, Any], run: str) -> SystemJob:
+def edit(
+    catalog: Catalog, settings: Settings, record_id: str, changes: Mapping[str, Any], run: str, edited_by: str = ""
+) -> SystemJob:
     """Let a NEW job ask for something else; its plan and its approval lapse. Errors also as of `accept`.
 
     Args:
@@ -47,10 +49,11 @@ def edit(catalog: Catalog, settings: Settings, record_id: str, changes: Mapping[
         record_id: the job.
         changes: any of dataset, batch, lake, note and not_before; null takes what is not needed away.
         run: run that asks.
+        edited_by: who changes it, `<where>:<user>`, and approves of it no more. Empty: whom the catalog was opened for.
 
     Raises:
         NotFound: no such job.
-        Conflict: it has begun, or is over.
+        Conflict: it has begun, or is over; or it began before, and is to be of another dataset now.
     """
     if unknown := sorted(set(changes) - set(_EDITABLE)):
         raise InvalidRequest(f"{INVALID}: {', '.join(unknown)} cannot be changed; {known_here(unknown[0], _EDITABLE)}")
@@ -70,7 +73,7 @@ def edit(catalog: Catalog, settings: Settings, record_id: str, changes: Mapping[
     except ValidationError as refused:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in refused.errors())
         raise InvalidRequest(f"{INVALID}: {told}") from None
-    return catalog.edit_system_job(record_id, resolved(catalog, settings, params), run)
+    return catalog.edit_system_job(record_id, resolved(catalog, settings, params), edited_by, run)
 
 
 def remove(catalog: Catalog, settings: Settings, record_id: str, run: str) -> None:

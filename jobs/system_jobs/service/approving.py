@@ -19,15 +19,17 @@ def approve(catalog: Catalog, settings: Settings, record_id: str, by: str, plan_
 
     Raises:
         NotFound: no such job.
-        Conflict: they asked for the deletion themselves, or are not among those who may approve; the plan is not the
-            present one any more; or the job is not NEW.
+        Conflict: they asked for the deletion themselves or edited it, or are not among those who may approve; the plan
+            is not the present one any more; or the job is not NEW.
     """
     job = catalog.system_job(record_id)
     bounds = settings.system_jobs
-    if bounds.four_eyes and _user(by) == _user(job.requested_by):
+    same = next((asker for asker in job.askers if _user(asker) == _user(by)), None)
+    if bounds.four_eyes and same is not None:
+        did = "asked for" if same == job.requested_by else "edited"
         raise Conflict(
-            f"system job {record_id!r} was asked for by {job.requested_by!r}, and {by!r} is the same user: somebody "
-            "else has to approve of it (system_jobs.four_eyes)"
+            f"system job {record_id!r} was {did} by {same!r}, and {by!r} is the same user: somebody else has to "
+            "approve of it (system_jobs.four_eyes)"
         )
     if bounds.approvers and not {by, _user(by)} & set(bounds.approvers):
         raise Conflict(

@@ -14,7 +14,6 @@ from jobs.lake import reader
 from jobs.lake.commits import CommitInfo
 from jobs.lake.keyed_table import LEVEL, PART, RUN
 from jobs.lake.listing import partitions
-from jobs.lake.store import Store
 from jobs.merge_policies import service as merge_policies
 from jobs.preview_sample.service.planning import profiles_in
 from jobs.settings import Settings
@@ -88,14 +87,14 @@ def _as_a_batch(
     )
 
 
-def delete_plan(catalog: Catalog, asked: Asked, own: IngestPlan, expected: Removed | None = None) -> DeletePlan:
+def delete_plan(catalog: Catalog, asked: Asked, own: IngestPlan, approved: Plan | None = None) -> DeletePlan:
     """Resolve what has to be known to delete.
 
     Args:
         catalog: opened in the sandbox.
         asked: what is to be deleted.
         own: plan of the batch that stands for it.
-        expected: what was approved of.
+        approved: what was approved of; None: whatever is there.
 
     Raises:
         InvalidRequest, Conflict: the batch counts no more.
@@ -116,7 +115,8 @@ def delete_plan(catalog: Catalog, asked: Asked, own: IngestPlan, expected: Remov
             "removed": removed,
             "lapsed": lapsed,
             "lake": asked.lake,
-            "expected": expected,
+            "expected": approved.removed if approved else None,
+            "is_lake_changed": approved is not None and approved.lake_rows_by_batch != _lake_rows(catalog, own, asked),
         }
     )
 
@@ -151,7 +151,7 @@ def clean_plan(catalog: Catalog, settings: Settings, asked: Asked, job_id: str, 
 
 def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, at: datetime, seconds: float) -> Plan:
     """Put together what a deletion would do: what was counted, and what the catalog and the logs say."""
-    store, cut = planned.delete.store, catalog.cut()
+    cut, lake_rows = catalog.cut(), _lake_rows(catalog, planned.delete, asked)
     going = {planned.delete.removed} if planned.delete.removed else set(planned.delete.active_batches)
     names = {one.batch_id for one in going if one}
     return Plan(
@@ -162,7 +162,8 @@ def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, 
         removed=found.removed,
         rows_by_batch=found.rows_by_batch,
         bytes=_bytes(planned.delete, found.removed),
-        lake_rows=_lake_rows(catalog, store, asked) if asked.lake else 0,
+        lake_rows=sum(lake_rows.values()),
+        lake_rows_by_batch=lake_rows,
         policies=found.policies,
         attributes=found.attributes,
         namespaces=found.namespaces,
@@ -239,11 +240,12 @@ def _bytes(plan: DeletePlan, removed: Removed) -> int:
     return sum(part.bytes for part in own) + round(share * sum(part.bytes for part in others))
 
 
-def _lake_rows(catalog: Catalog, store: Store, asked: Asked) -> int:
-    table = reader.find(store, "lake", asked.dataset_id)
+def _lake_rows(catalog: Catalog, own: IngestPlan, asked: Asked) -> dict[str, int]:
+    """Count by batch the rows of the lake that go, too; none unless that is asked."""
+    table = reader.find(own.store, "lake", asked.dataset_id) if asked.lake else None
     rows = reader.rows_by_batch(table) if table else {}
     landed = [name for name, _ in catalog.active_batches(asked.dataset_id)]
-    return sum(rows.get(name, 0) for name in landed if asked.batch_id in (None, name))
+    return {name: rows[name] for name in landed if asked.batch_id in (None, name) and rows.get(name)}
 
 
 def _exports(catalog: Catalog, names: set[str]) -> tuple[str, ...]:

@@ -163,15 +163,15 @@ class _Carrying:
         return found
 
     def _written(self, own: IngestPlan, session_id: str) -> Deleted:
-        expected = Plan.model_validate(self._record.plan).removed
-        plan = delete_plan(self.catalog, self._record.asked, own, expected)
+        approved = Plan.model_validate(self._record.plan)
+        plan = delete_plan(self.catalog, self._record.asked, own, approved)
         turn = self.turn
         found: Deleted = run_job(turn.settings, turn.engine, job.delete, plan, session_id, turn.progress)
         return found
 
     def _ask_again(self, found: Removed) -> SystemJob:
         """Plan again, and let the job wait for another approval."""
-        before = Plan.model_validate(self._record.plan).removed
+        before = Plan.model_validate(self._record.plan)
         self._note("planning again", 20)
 
         def count(planned: EffectPlan) -> Effect:
@@ -183,13 +183,14 @@ class _Carrying:
             self.catalog, turn.settings, record.asked, record.deletion_id, turn.attempt.run, turn.attempt.id, count
         )
         reason = (
-            f"{PLAN_CHANGED}: {_told(found)} would go, and plan {record.plan_number} says {_told(before)}; nothing was "
-            "deleted"
+            f"{PLAN_CHANGED}: {_told(found, plan.lake_rows)} would go, and plan {record.plan_number} says "
+            f"{_told(before.removed, before.lake_rows)}; nothing was deleted"
         )
         logger.info("system job %s: %s", record.id, reason)
         return self.catalog.ask_again(record.id, turn.attempt, plan.model_dump(mode="json"), reason)
 
 
-def _told(removed: Removed) -> str:
+def _told(removed: Removed, lake_rows: int) -> str:
     again = f", {removed.applied_again} applied again," if removed.applied_again else ""
-    return f"{removed.fragments} fragments and {removed.events} events{again}"
+    lake = f" and {lake_rows} rows of the lake" if lake_rows else ""
+    return f"{removed.fragments} fragments and {removed.events} events{again}{lake}"

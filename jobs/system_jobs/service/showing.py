@@ -72,8 +72,9 @@ def question(job: SystemJob) -> str:
 def waits_for(job: SystemJob, settings: Settings, now: datetime) -> str:
     """Say what a NEW job with a plan waits for; empty when it may be done."""
     if settings.system_jobs.approval and not job.is_approved:
-        who = f"somebody else than {job.requested_by}" if settings.system_jobs.four_eyes else "somebody"
-        return f"{who} to approve of plan {job.plan_number}: `tessera delete approve {job.id}`"
+        who = f"somebody else than {' and '.join(job.askers)}" if settings.system_jobs.four_eyes else "somebody"
+        number = job.plan_number
+        return f"{who} to approve of plan {number}: `tessera delete approve {job.id} --plan {number}`"
     if job.not_before is not None and job.not_before > now:
         return f"its time, {job.not_before:%Y-%m-%dT%H:%M:%SZ}: `tessera delete run {job.id}`"
     return ""
@@ -91,6 +92,7 @@ def markdown(job: SystemJob) -> str:
     """Show a job and its plan to whoever decides upon it."""
     plan = Plan.model_validate(job.plan)
     asked = [("Asked for by", job.requested_by), ("Asked for at", f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC")]
+    asked += [("Edited by", ", ".join(job.edited_by))] if job.edited_by else []
     asked += [("Why", job.note)] if job.note else []
     asked += [("Not before", f"{job.not_before:%Y-%m-%d %H:%M:%S} UTC")] if job.not_before else []
     figures = [*asked, *_figures(plan)]
@@ -123,6 +125,7 @@ def lines(catalog: Catalog, settings: Settings, job: SystemJob, now: datetime) -
 def _about(job: SystemJob) -> Sequence[tuple[str, str | None]]:
     return (
         ("asked for by", job.requested_by),
+        ("edited by", ", ".join(job.edited_by)),
         ("note", job.note),
         ("not before", f"{job.not_before:%Y-%m-%dT%H:%M:%SZ}" if job.not_before else None),
         ("approved of by", job.approved_by),
@@ -176,6 +179,7 @@ def _document(job: SystemJob) -> dict[str, Any]:
         "createdAt": _instant(job.created_at),
         "updatedAt": _instant(job.updated_at),
         "requestedBy": job.requested_by,
+        "editedBy": list(job.edited_by),
         "note": job.note,
         "lake": job.lake,
         "notBefore": _instant(job.not_before),

@@ -34,6 +34,23 @@ def test_a_batch_without_an_id_gets_a_readable_one_that_is_its_own(filled: Catal
     assert all(re.fullmatch(r"20261122T081500-[0-9a-f]{8}", given) for given in ids)
 
 
+def test_a_dag_run_that_names_no_batch_has_one_however_often_it_asks(filled: Catalog) -> None:
+    def ask(run: str, dataset: str = "crm") -> Batch:
+        return filled.create_batch(dataset, None, [a_file()], None, {}, run)
+
+    first = ask("ingest/monday/accept_batch/1")
+    # Somebody's command ran it, as its record says since.
+    filled.begin_attempt(first.id, attempt("a1", run="cli"))
+    filled.finish(first.id, attempt("a1", run="cli"), {"read": 1})
+    again = ask("ingest/monday/accept_batch/2")
+    assert (again.id, again.status) == (first.id, BatchStatus.ACTIVE)
+    with pytest.raises(Conflict, match="created with other files"):
+        filled.create_batch("crm", None, [a_file("b.csv")], None, {}, "ingest/monday/accept_batch/3")
+    others = [ask("ingest/mon/accept_batch/1"), ask("other/monday/accept_batch/1"), ask("ingest/MONDAY/accept_batch/1")]
+    others += [ask("ingest/monday/accept_batch/1", "web"), ask("cli"), ask("cli")]
+    assert len({batch.id for batch in (first, *others)}) == 7
+
+
 @pytest.mark.parametrize("batch_id", ["../x", "a b", "", "x" * 65, "b1'; --", "b1\n", "배치"])
 def test_a_batch_id_that_breaks_its_pattern_is_refused(filled: Catalog, batch_id: str) -> None:
     with pytest.raises(InvalidRequest, match="1 to 64 of the characters"):

@@ -79,6 +79,19 @@ def test_a_job_is_cancelled_before_it_begins_or_by_the_attempt_that_holds_it(cat
         catalog.cancel_export(over)
 
 
+def test_the_rows_of_a_dataset_are_of_the_job_that_ended_last_though_the_clock_was_set_back(
+    catalog: Catalog, clock: Clock
+) -> None:
+    later, first = (catalog.create_export("people", {}).id for _ in range(2))
+    for job in (first, later):
+        catalog.begin_export(job, ONE)
+        catalog.finish_export(job, ONE, {})
+        clock.advance(hours=-1)
+    newest = catalog.newest_export("people")
+    assert newest is not None
+    assert newest.id == later
+
+
 def test_jobs_are_listed_the_newest_first_and_page_by_page_without_repeats(catalog: Catalog) -> None:
     for _ in range(5):
         catalog.create_export("people", {})

@@ -2,10 +2,12 @@
 
 import pytest
 
+from jobs.catalog import refresh_records
 from jobs.catalog.database import Catalog
 from jobs.catalog.job_records import JobBusy, StaleJob
 from jobs.catalog.records import Attempt
-from jobs.catalog.refreshes import CutTable, GraphBatch, RefreshStatus
+from jobs.catalog.refreshes import CutTable, GraphBatch, RefreshStatus, TakenBatch
+from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, NotFound
 from tests.jobs.catalog.builders import Clock, active_batch, crm, definitions
 
@@ -20,10 +22,11 @@ def test_a_cut_and_its_batches_appear_when_the_refresh_is_published(catalog: Cat
     catalog.apply(definitions(crm()))
     active_batch(catalog, "b1")
     [batch] = catalog.graph_batches("crm")
-    refresh = catalog.create_refresh({"full": False}, "cli")
-    assert catalog.create_refresh({"full": False}, "cli") == refresh, "what is asked for already is the answer"
-    theirs = catalog.create_refresh({"full": False}, "refresh_profiles/by-hand/accept_refresh/1")
-    assert theirs != refresh, "the command is about to begin its own"
+    refresh = catalog.create_refresh({"full": False}, "refresh_profiles/by-hand/accept_refresh/1")
+    again = catalog.create_refresh({"full": False}, "refresh_profiles/by-hand/accept_refresh/2")
+    assert again == refresh, "what is asked for already is the answer"
+    commands = [catalog.create_refresh({"full": False}, "cli").id for _ in range(2)]
+    assert len({refresh.id, *commands}) == 3, "each command is about to begin its own"
     begun = catalog.begin_refresh(refresh.id, attempt("a"))
     assert (begun.status, begun.number) == (RefreshStatus.PROCESSING, 1)
     assert (catalog.cut(), catalog.taken_batches()) == (None, [])
@@ -85,3 +88,30 @@ def test_a_retry_keeps_the_number_and_one_that_failed_gets_another(catalog: Cata
     assert catalog.begin_refresh(refresh.id, attempt("c")).number == 2
     with pytest.raises(NotFound):
         catalog.refresh("none")
+
+
+def test_a_cut_is_read_with_its_own_batches_while_the_next_one_is_published(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.apply(definitions(crm()))
+    assert catalog.cut_and_batches() == (None, [])
+
+    def publish(batch_id: str) -> None:
+        active_batch(catalog, batch_id)
+        refresh = catalog.create_refresh({})
+        catalog.begin_refresh(refresh.id, attempt("a"))
+        catalog.publish_refresh(refresh.id, attempt("a"), {}, [TABLE], {"crm": catalog.graph_batches("crm")})
+
+    publish("b1")
+    taken = refresh_records.taken
+
+    def taken_later(scope: Scope) -> list[TakenBatch]:
+        monkeypatch.undo()
+        publish("b2")
+        return taken(scope)
+
+    monkeypatch.setattr(refresh_records, "taken", taken_later)
+    cut, batches = catalog.cut_and_batches()
+    assert cut is not None
+    # SQLite still shows what was there when the reading began, PostgreSQL what was published meanwhile.
+    assert [batch.batch_id for batch in batches] == ["b1", "b2"][: cut.number]

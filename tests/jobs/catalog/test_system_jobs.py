@@ -5,7 +5,7 @@ import pytest
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.job_records import JobBusy
-from jobs.catalog.records import DELETED_BY, BatchStatus
+from jobs.catalog.records import DELETED_BY, BatchStatus, Busy
 from jobs.catalog.refreshes import CutTable, GraphBatch
 from jobs.catalog.system_jobs import Asked, RequestType, SystemJob, SystemJobStatus
 from jobs.errors import Conflict, NotFound
@@ -104,6 +104,10 @@ def test_an_approval_is_of_one_plan_and_lapses_with_it(catalog: Catalog, clock: 
         5,
         False,
     )
+    # Its batch is one of `web`.
+    with pytest.raises(Conflict, match="stays one of dataset 'web'; reject it, and ask for a deletion from 'crm' anew"):
+        catalog.edit_system_job(job.id, Asked(dataset_id="crm"))
+    assert catalog.edit_system_job(job.id, Asked(dataset_id="web", lake=True)).plan_number == 6
     rejected = catalog.cancel_system_job(job.id, "rejected by cli:bob: not this one")
     assert (rejected.status, rejected.reason) == (SystemJobStatus.CANCELLED, "rejected by cli:bob: not this one")
 
@@ -126,6 +130,55 @@ def test_a_job_does_not_begin_before_its_time_and_one_of_a_dataset_runs_at_a_tim
     assert {job.id for job in catalog.left_system_jobs()} == {first.id, other.id}
     catalog.begin_system_job(second.id, TWO, takes_over="one")
     assert catalog.system_job(first.id).status is SystemJobStatus.FAILED
+
+
+def test_whoever_edits_a_job_asks_for_it_too(catalog: Catalog) -> None:
+    job = asked(catalog)
+    for by in ("cli:bob", "", "cli:bob"):
+        note = f"{catalog.system_job(job.id).note} and more"
+        job = catalog.edit_system_job(job.id, Asked(dataset_id="crm", note=note), by)
+    assert (job.requested_by, job.edited_by) == ("cli:ann", ("cli:bob", "tester"))
+    assert job.askers == ("cli:ann", "cli:bob", "tester")
+    # What is as it was is nobody's.
+    assert catalog.edit_system_job(job.id, job.asked, "cli:eve").edited_by == ("cli:bob", "tester")
+
+
+def test_a_job_that_has_deleted_keeps_its_place_until_it_is_at_its_end(catalog: Catalog, clock: Clock) -> None:
+    first, second = begun(catalog), asked(catalog)
+    catalog.plan_system_job(second.id, PLAN, 0)
+    catalog.apply_system_job(first.id, attempt("of-deletion"), {})
+    with pytest.raises(JobBusy):
+        catalog.begin_system_job(second.id, TWO)
+    clock.advance(hours=2)
+    for takes_over in (None, "one"):
+        with pytest.raises(Busy, match=f"has deleted its data and is not at its end; `tessera delete run {first.id}`"):
+            catalog.begin_system_job(second.id, TWO, takes_over)
+    assert catalog.system_job(first.id).status is SystemJobStatus.IN_PROGRESS
+    catalog.begin_system_job(first.id, TWO, takes_over="one")
+    catalog.finish_system_job(first.id, TWO, {})
+    assert catalog.begin_system_job(second.id, attempt("three")).status is SystemJobStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize("lake", [False, True])
+@pytest.mark.parametrize("batch", ["b1", None])
+def test_a_batch_that_was_deleted_is_not_answered_with_what_it_came_to(
+    catalog: Catalog, batch: str | None, lake: bool
+) -> None:
+    active_batch(catalog, "b1", "web")
+    job = begun(catalog, "web", batch, lake)
+    catalog.apply_system_job(job.id, attempt("of-deletion"), {})
+    active_batch(catalog, "b2", "web")
+    before = catalog.batch("b1"), catalog.history("batch", "b1")
+    # Sent again, and run again by a task that was cleared.
+    for again in (lambda: new_batch(catalog, "b1", "web"), lambda: catalog.begin_attempt("b1", TWO)):
+        with pytest.raises(Conflict, match=f"deleted from the Profile store by system job '{job.id}'.*replay b1"):
+            again()
+    assert (catalog.batch("b1"), catalog.history("batch", "b1"), catalog.lease("web")) == (*before, None)
+    # The deletion itself is gone on with.
+    request = {"deletes": batch, DELETED_BY: job.id}
+    assert new_batch(catalog, job.deletion_id, "web", files=[], request=request) == job.deletion_id
+    assert catalog.begin_attempt(job.deletion_id, TWO).already_active
+    assert catalog.begin_attempt("b2", TWO).already_active
 
 
 def test_a_batch_is_deleted_in_one_transaction_together_with_what_takes_its_place(catalog: Catalog) -> None:

@@ -1,16 +1,17 @@
 """`tessera delete` without Spark: what is refused, and jobs that are listed, shown, edited, decided upon, removed."""
 
-import getpass
 from datetime import timedelta
 
 import pytest
 
 from jobs.catalog.system_jobs import Asked, SystemJob, SystemJobStatus
+from jobs.cli import options
 from jobs.system_jobs.models import Plan, PolicyEffect, Removed
 from jobs.system_jobs.service import showing
 from tests.builders import crm, loyalty, web
 from tests.jobs.cli.terminal import Terminal
 
+ME = options.person()
 PEOPLE = {"id": "people", "name": "People", "kind": "profiles"}
 
 
@@ -61,7 +62,8 @@ def planned(terminal: Terminal, requested_by: str = "", batch: str | None = "b3"
         (("--dataset", "web", "--not-before", "soon"), 2, "--not-before 'soon' is no instant"),
         (("--dataset", "web", "--not-before", "9999-01-01"), 2, "that is more than 30 days ahead"),
         (("show", "nine"), 3, "no system job 'nine' in sandbox 'prod'"),
-        (("approve", "nine"), 3, "no system job 'nine'"),
+        (("approve", "nine"), 2, "Missing option '--plan'"),
+        (("approve", "nine", "--plan", "1"), 3, "no system job 'nine'"),
         (("reject", "nine"), 3, "no system job 'nine'"),
         (("remove", "nine"), 3, "no system job 'nine'"),
         (("edit", "nine", "--note", "x"), 3, "no system job 'nine'"),
@@ -108,20 +110,43 @@ def test_a_job_is_shown_in_the_words_of_the_guide_with_its_plan_and_its_events(f
     assert "  events that end: 4" in told.lines
     assert "  profiles of policy default: 2 vanish, 1 change, of 5" in told.lines
     assert "  exports that hold it: people" in told.lines
-    assert f"somebody else than airflow:ann to approve of plan 1: `tessera delete approve {job.id}`" in told.out
+    assert (
+        f"somebody else than airflow:ann to approve of plan 1: `tessera delete approve {job.id} --plan 1`" in told.out
+    )
 
 
-def test_whoever_asked_cannot_approve_wherever_they_asked(filled: Terminal) -> None:
-    job = planned(filled, f"airflow:{getpass.getuser()}")
-    refused = filled.tessera("delete", "approve", job.id)
+def test_whoever_asked_cannot_approve_wherever_they_asked(filled: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = ME.replace("cli:", "airflow:")
+    job = planned(filled, asker)
+    # Whoever they say that they are.
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    refused = filled.tessera("delete", "approve", job.id, "--plan", "1")
     assert refused.code == 4
-    assert f"'airflow:{getpass.getuser()}'" in refused.err
-    assert f"'cli:{getpass.getuser()}' is the same user" in refused.err
+    assert f"was asked for by {asker!r}, and {ME!r} is the same user" in refused.err
+
+
+def test_whoever_edited_a_job_cannot_approve_of_it(filled: Terminal) -> None:
+    job = planned(filled, "airflow:ann")
+    edited = filled.tessera("delete", "edit", job.id, "--note", "These, too.", "--json").document
+    assert (edited["requestedBy"], edited["editedBy"]) == ("airflow:ann", [ME])
+    refused = filled.tessera("delete", "approve", job.id, "--plan", "2")
+    assert (refused.code, f"was edited by {ME!r}" in refused.err) == (4, True)
+    assert f"edited by: {ME}" in filled.tessera("delete", "show", job.id).out
+
+
+def test_a_plan_that_is_not_the_present_one_is_not_approved_of(filled: Terminal) -> None:
+    job = planned(filled, "airflow:ann")
+    with filled.catalog() as catalog:
+        catalog.plan_system_job(job.id, job.plan or {}, 1)
+    refused = filled.tessera("delete", "approve", job.id, "--plan", "1")
+    assert (refused.code, "plan 1 holds no more, its present one is 2" in refused.err) == (4, True)
+    with filled.catalog() as catalog:
+        assert not catalog.system_job(job.id).is_approved
 
 
 def test_who_may_approve_can_be_named(filled: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERA_SYSTEM_JOBS__APPROVERS", '["ann", "ben"]')
-    refused = filled.tessera("delete", "approve", planned(filled, "airflow:ann").id)
+    refused = filled.tessera("delete", "approve", planned(filled, "airflow:ann").id, "--plan", "1")
     assert (refused.code, "is none of ann, ben" in refused.err) == (4, True)
 
 
@@ -140,9 +165,9 @@ def test_a_rejected_job_says_who_and_why_and_is_edited_no_more(filled: Terminal)
     job = planned(filled, "airflow:ann")
     rejected = filled.tessera("delete", "reject", job.id, "--reason", "they are people", "--json").document
     assert rejected["status"] == SystemJobStatus.CANCELLED
-    assert rejected["reason"] == f"rejected by cli:{getpass.getuser()}: they are people"
+    assert rejected["reason"] == f"rejected by {ME}: they are people"
     assert filled.tessera("delete", "edit", job.id, "--note", "x").code == 4
-    assert filled.tessera("delete", "approve", job.id).code == 4
+    assert filled.tessera("delete", "approve", job.id, "--plan", "1").code == 4
 
 
 def test_a_removed_request_is_not_found_and_its_batch_stays(filled: Terminal) -> None:

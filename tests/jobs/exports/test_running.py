@@ -33,6 +33,10 @@ WRITING, COMPARING = "writing profiles", "comparing what was written"
 PATIENCE_SECONDS = 600  # of a busy machine
 
 
+class TimedOut(BaseException):
+    """As what Airflow raises: no Exception."""
+
+
 class At(LogProgress):
     """Does something when a job comes to a stage."""
 
@@ -61,6 +65,9 @@ def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
     def away() -> None:
         raise StoreError("the store is away")
 
+    def too_late() -> None:
+        raise TimedOut
+
     first = asked(company, "kept")
     done = ran(company, engine, first)
     assert done.status is ExportStatus.SUCCEEDED
@@ -72,6 +79,12 @@ def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
     with pytest.raises(StoreError, match="the store is away"):
         ran(company, engine, failing, At(COMPARING, away))
     assert closed(company, failing).status is ExportStatus.FAILED
+    _assert_kept(company)
+
+    late = asked(company, "kept", fields=("loyalty",), empty_profiles=True)
+    with pytest.raises(TimedOut):
+        ran(company, engine, late, At(COMPARING, too_late))
+    assert company.catalog.export(late.id).status is ExportStatus.FAILED
     _assert_kept(company)
 
     at_the_end, go_on = threading.Event(), threading.Event()

@@ -11,6 +11,7 @@ from jobs.catalog.dataset_fields import DATASET_PATTERN
 from jobs.catalog.records import Attempt
 from jobs.catalog.refreshes import CutTable
 from jobs.exports.models import SnapshotParams
+from jobs.exports.service import close
 from jobs.exports.service.snapshots import Snapshots, accept_snapshots, dataset_of
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
@@ -95,6 +96,16 @@ def test_a_snapshot_that_came_to_nothing_is_taken_again(catalog: Catalog, settin
     catalog.begin_export(failed.id, ATTEMPT)
     catalog.fail_export(failed.id, ATTEMPT.id, "the disk is full", final=True)
     catalog.cancel_export(cancelled.id)
+    assert datasets(accepted(catalog, settings, day)) == BOTH
+
+
+def test_what_a_run_did_not_come_to_is_under_way_no_more(catalog: Catalog, settings: Settings) -> None:
+    day = datetime(2024, 1, 10, 4, tzinfo=UTC)
+    asked = accepted(catalog, settings, day).records
+    for record in asked:
+        assert close(catalog, settings, record.id, "profile_snapshots/other/record_outcome/1").endswith("is NEW")
+        told = close(catalog, settings, record.id, f"profile_snapshots/{day}/record_outcome/1")
+        assert told.endswith("is CANCELLED: its run ended before it began")
     assert datasets(accepted(catalog, settings, day)) == BOTH
 
 

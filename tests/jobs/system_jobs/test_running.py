@@ -110,6 +110,25 @@ def seen_generation(company: Workshop) -> int:
     return table.generation
 
 
+def test_rows_that_landed_since_the_plan_do_not_leave_the_lake_with_the_others(
+    company: Workshop, engine: Engine
+) -> None:
+    record = asked(company, dataset="crm", lake=True)
+    plan = planned(company, engine, record)
+    assert (plan.lake_rows, plan.lake_rows_by_batch) == (2, {"b1": 2})
+    # Another row of the same customer: no fragment more, and none less.
+    company.ingest("crm", customer("c1"), batch_id="b7", at=at(7))
+    again = ran(company, engine, record)
+    assert (again.status, again.plan_number) == (SystemJobStatus.NEW, 2)
+    assert again.reason == (
+        "PLAN_CHANGED: 2 fragments and 0 events and 3 rows of the lake would go, and plan 1 says 2 fragments and 0 "
+        "events and 2 rows of the lake; nothing was deleted"
+    )
+    assert Plan.model_validate(again.plan).lake_rows_by_batch == {"b1": 2, "b7": 1}
+    assert company.batch("b7").lake_removed_by is None
+    assert len(company.lake("crm", "personID")) == 3
+
+
 def test_a_late_writer_cannot_bring_back_what_a_deletion_took(company: Workshop, engine: Engine) -> None:
     rows = write_jsonl(company.folder / "late.jsonl", [event("e9"), event("e1")])
     plan, attempt = company.plan("web", [rows], batch_id="late", at=at(6))

@@ -1,0 +1,59 @@
+"""Which copies of former jobs stay, and that those of a job that did not succeed go; without Spark."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.catalog.exports import ExportJob, ExportStatus
+from jobs.exports.service.copies import remove_copies, remove_older
+from jobs.lake.store import Store
+from tests.builders import at
+
+
+@pytest.fixture
+def store(store_root: str) -> Store:
+    return Store(store_root, "prod")
+
+
+def folder(store: Store) -> Path:
+    return Path(store.path("exports", "people-copies", "csv"))
+
+
+def copied(store: Store, number: int) -> ExportJob:
+    """A job that has written its copy."""
+    (folder(store) / f"export-{number}").mkdir(parents=True)
+    (folder(store) / f"export-{number}" / "part-0.csv").write_text("a\n1\n")
+    return ExportJob(
+        id=str(number),
+        number=number,
+        sandbox="prod",
+        dataset_id="people",
+        status=ExportStatus.SUCCEEDED,
+        request={"dataset": "people", "copies": ["csv"]},
+        created_at=at(1),
+        updated_at=at(1),
+    )
+
+
+def names(store: Store) -> set[str]:
+    return {path.name for path in folder(store).iterdir()}
+
+
+def test_the_copy_of_a_job_and_the_last_one_before_stay_and_what_is_no_job_s(store: Store) -> None:
+    for number in (2, 9, 10):
+        copied(store, number)
+    for name in ("for-the-auditors", "export-x"):
+        (folder(store) / name).mkdir()
+    remove_older(store, copied(store, 11))
+    assert names(store) == {"export-10", "export-11", "for-the-auditors", "export-x"}
+    # Asked for before them, and run after them.
+    remove_older(store, copied(store, 3))
+    assert names(store) == {"export-3", "export-11", "for-the-auditors", "export-x"}
+
+
+def test_the_copies_of_a_job_that_did_not_succeed_go_and_no_others(store: Store) -> None:
+    copied(store, 1)
+    failed = copied(store, 2)
+    for _ in range(2):
+        remove_copies(store, failed)
+        assert names(store) == {"export-1"}
