@@ -47,6 +47,8 @@ TAG_PROFILE_STORE = "profile-store"
 TAG_BY_HAND = "by-hand"
 TAG_SCHEDULED = "scheduled"
 
+# What a task leaves for the run's note: sandboxes that Airflow could not be asked to have a run for.
+_NOT_ASKED = "not_asked"
 SPARK_CONNECTION = "spark_default"
 _CONNECTION_EXAMPLE = (
     f"AIRFLOW_CONN_{SPARK_CONNECTION.upper()}="
@@ -206,9 +208,11 @@ def close_record(feature: str, record_id: Any, then: str = "") -> str | None:
     context = get_current_context()
     ids = record_id if isinstance(record_id, list) else [record_id]
     with said_to_people(context), catalog_of(context) as (catalog, settings):
-        note = "\n".join(service_of(feature).close(catalog, settings, one, run_name(context)) for one in ids)
+        told = [service_of(feature).close(catalog, settings, one, run_name(context)) for one in ids]
         if then:
             service_of(then).settle(catalog, settings, record_id, run_name(context))
+    before = context["ti"].xcom_pull(task_ids=sorted(context["task"].upstream_task_ids), key=_NOT_ASKED)
+    note = "\n".join([*told, *filter(None, before)])
     logger.info("%s", note)
     write_note(context, note)
     return note
@@ -253,12 +257,25 @@ def asking_sandboxes(context: Context) -> list[str]:
 
 
 def ask_for_runs(context: Context, sandboxes: Iterable[str], **more: Any) -> None:
-    """Ask for a run of this DAG for each of the sandboxes; `more` are fields of its form."""
-    if wanted := sorted(sandboxes):
+    """Ask for a run of this DAG for each of the sandboxes; `more` are fields of its form.
+
+    The run's own sandbox does not wait for it: when Airflow's API is not set up or away, the others have no run this
+    time, which the log says, and the note that `close_record` writes.
+    """
+    waiting = sorted(sandboxes)
+    if not waiting:
+        return
+    try:
         with dag_runs() as runs:
-            for sandbox in wanted:
+            while waiting:
                 # In front: Airflow keeps the beginnings of its own ids to itself.
-                runs.trigger(context["ti"].dag_id, f"{sandbox}.{context['ti'].run_id}", {"sandbox": sandbox, **more})
+                run_id = f"{waiting[0]}.{context['ti'].run_id}"
+                runs.trigger(context["ti"].dag_id, run_id, {"sandbox": waiting[0], **more})
+                del waiting[0]
+    except StoreError as away:
+        told = f"no run for {', '.join(waiting)}: {away}"
+        logger.warning("%s", told)
+        context["ti"].xcom_push(_NOT_ASKED, told)
 
 
 def service_of(feature: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """Bring the profiles up to date with what was ingested.
 
-**When it runs.** After every batch that went to the Profile store: the DAG `ingest` emits the asset `profile_store`.
+**When it runs.** After every batch of the DAG `ingest`, which emits the asset `profile_store`; of one that did not go
+to the Profile store it says in seconds that nothing is new.
 Batches that end while a run is at work are taken by one next run. Also by hand with the form, and by
 `tessera refresh --via-airflow`.
 

@@ -41,6 +41,20 @@ def overlap(source: Path) -> dict[str, int]:
     return dict(found)
 
 
+def namespaces(source: Path) -> dict[str, int]:
+    """Count profiles by the exact set of the namespaces of their identities, codes sorted and joined by commas."""
+    people, alone = counts(source)["fragments of customers"], overlap(source)
+    visits, readers = alone["web_visits"], alone["partner_segments"]
+    return {"CRMID,ECID,Email": people - visits, "CRMID,Email": visits, "ECID": visits, "Email": readers}
+
+
+def unstitched(source: Path) -> dict[str, int]:
+    """Count the profiles of a single fragment, in all and by namespace, and their events: one a visit, all long ago."""
+    alone = overlap(source)
+    visits, readers = alone["web_visits"], alone["partner_segments"]
+    return {"profiles": visits + readers, "profiles of ECID": visits, "profiles of Email": readers, "events": visits}
+
+
 def exported(source: Path) -> dict[str, int]:
     """Count the profiles of an export: all, by namespace of their identities, and by city, of those with one.
 

@@ -117,7 +117,8 @@ class Catalog(PolicyCatalog, MaintenanceCatalog, RefreshCatalog, PreviewCatalog,
 
         Args:
             dataset_id: where its rows go.
-            batch_id: None gives it one, like 20261122T081500-1f00c0de.
+            batch_id: None: the batch that the same DAG run created before, else a new one like
+                20261122T081500-1f00c0de.
             files: what it holds; a batch id stands for their names and contents.
             at: ingestion instant asked for; None: now, when the batch begins.
             request: what was asked for, kept as it is; a JSON document.

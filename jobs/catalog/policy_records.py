@@ -111,7 +111,7 @@ def change(scope: Scope, policy_id: str, body: PolicyBody, run: str) -> SavedPol
 
 
 def delete(scope: Scope, policy_id: str, run: str) -> None:
-    """Delete a policy; its view is removed by maintenance.
+    """Delete a policy; maintenance removes its view, after a refresh has published a cut without it.
 
     Raises:
         NotFound: the sandbox has no such policy.

@@ -47,15 +47,17 @@ class PreviewCatalog(Transactions):
         with self._reading() as scope:
             return PREVIEWS.found(scope, preview_id)
 
-    def newest_preview(
-        self,
-        status: PreviewStatus = PreviewStatus.DONE,
-        since: datetime | None = None,
-        before: datetime | None = None,
-    ) -> Preview | None:
-        """Return the preview of a status with the latest instant in [since, before); None when there is none."""
+    def newest_preview(self, since: datetime | None = None, before: datetime | None = None) -> Preview | None:
+        """Return the preview that is DONE with the latest instant in [since, before); None when there is none."""
         with self._reading() as scope:
-            return preview_records.newest(scope, status, since, before)
+            return preview_records.newest(scope, PreviewStatus.DONE, since, before)
+
+    def running_preview(self) -> Preview | None:
+        """Return the preview that somebody works at; None when there is none, or when the lease of it has expired."""
+        with self._reading() as scope:
+            found = preview_records.newest(scope, PreviewStatus.RUNNING)
+            is_held = found is not None and found.expires_at is not None and found.expires_at > scope.now
+            return found if is_held else None
 
     def failed_previews(self, limit: int = 100) -> list[str]:
         """List the ids of the newest previews that failed for good."""

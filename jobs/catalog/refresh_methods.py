@@ -64,6 +64,15 @@ class RefreshCatalog(Transactions):
         with self._reading() as scope:
             return refresh_records.cut(scope, number)
 
+    def cut_and_batches(self) -> tuple[Cut | None, list[TakenBatch]]:
+        """Return the newest cut and every batch in it: of one refresh, also while another one is being published."""
+        while True:
+            with self._reading() as scope:
+                cut, taken = refresh_records.cut(scope, None), refresh_records.taken(scope)
+                # Each query of a transaction on PostgreSQL sees what was published by then.
+                if refresh_records.cut(scope, None) == cut:
+                    return cut, taken
+
     def taken_batches(self) -> list[TakenBatch]:
         """List every batch that the newest cut has in its graph, and whether its rows are in the profiles."""
         with self._reading() as scope:

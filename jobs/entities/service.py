@@ -5,7 +5,7 @@ Under identity graph `none` the profile's id is made from the identity itself.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,8 @@ def lookup(catalog: Catalog, settings: Settings, query: EntityQuery, with_origin
         TooLarge: the profile has more identities than `graph.max_identities`.
     """
     policy = _policy(catalog, query)
-    cut = catalog.cut()
+    # The batches of a cut are many, and only origins need them.
+    cut, taken = catalog.cut_and_batches() if with_origins else (catalog.cut(), [])
     table = cut.table(f"profiles/{policy.id}") if cut else None
     if cut is None or table is None:
         raise NotFound(f"no profiles of policy {policy.id!r} yet: `tessera refresh` makes them")
@@ -87,7 +88,8 @@ def lookup(catalog: Catalog, settings: Settings, query: EntityQuery, with_origin
             f"Too many related identities: profile {row[view.PROFILE_ID]} has {len(row[view.IDENTITIES])}, "
             f"and at most {settings.graph.max_identities} are looked up (graph.max_identities)"
         )
-    origins = _origins(catalog, settings, cut, policy, union, row, query.fields) if with_origins else None
+    counted = {batch.batch_id for batch in taken if batch.is_counted}
+    origins = _origins(catalog, settings, cut, counted, policy, union, row, query.fields) if with_origins else None
     return Found(_entity(row, policy, union, query.fields, origins), row, cut)
 
 
@@ -127,9 +129,10 @@ def _check_fields(query: EntityQuery, union: UnionSchema) -> None:
 def _view_row(
     store: Store, cut: Cut, table: CutTable, policy: MergePolicy, query: EntityQuery, identity: str | None
 ) -> dict[str, Any] | None:
+    is_stitched = policy.identity_graph.type is not GraphType.NONE
     if identity is None:
-        profile_id = _present_id(store, cut, query.entity_id)
-    elif policy.identity_graph.type is GraphType.NONE:
+        profile_id = _present_id(store, cut, query.entity_id) if is_stitched else query.entity_id
+    elif not is_stitched:
         profile_id = hashlib.sha256(identity.encode()).hexdigest()[:_HEX_DIGITS]
     else:
         known = _row(store, cut.table(_GRAPH), _IDENTITY, identity)
@@ -198,6 +201,7 @@ def _origins(
     catalog: Catalog,
     settings: Settings,
     cut: Cut,
+    counted: Collection[str],
     policy: MergePolicy,
     union: UnionSchema,
     row: Mapping[str, Any],
@@ -208,7 +212,7 @@ def _origins(
         fragment
         for record in catalog.datasets()
         if record.definition.kind is DatasetKind.RECORD and record.id in row[view.FRAGMENTS_BY_DATASET]
-        for fragment in _fragments(catalog, store, cut, record.definition, row[view.IDENTITIES])
+        for fragment in _fragments(catalog, store, cut, counted, record.definition, row[view.IDENTITIES])
     ]
     batches = {
         (one.dataset_id, one.seq): one for dataset in {f.dataset for f in fragments} for one in catalog.batches(dataset)
@@ -233,7 +237,9 @@ def _origins(
     }
 
 
-def _fragments(catalog: Catalog, store: Store, cut: Cut, dataset: Dataset, identities: Sequence[str]) -> list[Fragment]:
+def _fragments(
+    catalog: Catalog, store: Store, cut: Cut, counted: Collection[str], dataset: Dataset, identities: Sequence[str]
+) -> list[Fragment]:
     """Read what a dataset says of the identities of a profile, as it was when the cut was made."""
     table = cut.table(f"fragments/{dataset.id}")
     generation = catalog.dataset(dataset.id).generation
@@ -241,7 +247,6 @@ def _fragments(catalog: Catalog, store: Store, cut: Cut, dataset: Dataset, ident
     version = table.version if table else None
     append = frozenset(field.path for field in dataset.fields if field.append)
     keyed = described(path, f"fragments/{dataset.id}", _FRAGMENT_KEY, Mode.PATCH, append, version)
-    counted = {batch.batch_id for batch in catalog.taken_batches() if batch.is_counted}
     active = [batch for batch in catalog.profile_batches(dataset.id) if batch[0] in counted]
     rows = lookup_all(keyed, list(identities), active, version)
     return [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import DatasetKind
-from jobs.catalog.refreshes import Cut
+from jobs.catalog.refreshes import Cut, TakenBatch
 from jobs.errors import NotFound
 from jobs.identities.models import LinkSource
 from jobs.ingest.models import BatchOrder
@@ -48,7 +48,7 @@ def verify(
 
 def make_plan(catalog: Catalog, settings: Settings, attempt: str, full: bool) -> VerifyPlan:
     """Resolve what one verification needs to know."""
-    cut = catalog.cut()
+    cut, taken = catalog.cut_and_batches()
     identities = cut.table("identities") if cut else None
     if cut is None or identities is None:
         raise NotFound(f"sandbox {catalog.sandbox!r} has no profiles yet: `tessera refresh` makes them")
@@ -63,7 +63,7 @@ def make_plan(catalog: Catalog, settings: Settings, attempt: str, full: bool) ->
         else:
             views.append(VerifiedView(policy=policy, table=table))
     slices = 1 if full else _slices(catalog, settings, cut)
-    links, fragments = _sources(catalog, settings, cut)
+    links, fragments = _sources(catalog, settings, cut, taken)
     return VerifyPlan(
         store_root=settings.store_root,
         sandbox=catalog.sandbox,
@@ -84,16 +84,16 @@ def make_plan(catalog: Catalog, settings: Settings, attempt: str, full: bool) ->
 
 
 def _sources(
-    catalog: Catalog, settings: Settings, cut: Cut
+    catalog: Catalog, settings: Settings, cut: Cut, taken: Sequence[TakenBatch]
 ) -> tuple[tuple[LinkSource, ...], tuple[VerifiedSource, ...]]:
     """Name the batches whose links are in the graph of the cut, and those whose fragments are in its profiles."""
-    taken = {batch.batch_id: batch.is_counted for batch in catalog.taken_batches()}
+    is_counted = {batch.batch_id: batch.is_counted for batch in taken}
     store = Store(settings.store_root, catalog.sandbox)
     links, fragments = [], []
     for record in catalog.datasets():
         if record.definition.kind is DatasetKind.PROFILES:
             continue
-        batches = [batch for batch in catalog.graph_batches(record.id) if batch.batch_id in taken]
+        batches = [batch for batch in catalog.graph_batches(record.id) if batch.batch_id in is_counted]
         table = cut.table(f"fragments/{record.id}")
         tables = {
             "dataset": record.definition,
@@ -103,7 +103,7 @@ def _sources(
         }
         if batches:
             links.append(LinkSource(**tables, batches=tuple(batch.batch_id for batch in batches)))
-        counted = [BatchOrder(batch_id=b.batch_id, seq=b.seq) for b in batches if taken[b.batch_id]]
+        counted = [BatchOrder(batch_id=b.batch_id, seq=b.seq) for b in batches if is_counted[b.batch_id]]
         if counted:
             version = table.version if table else None
             fragments.append(VerifiedSource(**tables, batches=tuple(counted), version=version))

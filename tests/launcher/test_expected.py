@@ -26,6 +26,7 @@ def rows(folder: Path) -> Iterator[tuple[str, list[str], str | None]]:
 def test_the_files_make_the_fragments_profiles_overlaps_and_exports_that_are_expected(tmp_path: Path) -> None:
     fragments: dict[str, set[str]] = {}
     told: dict[str, str] = {}
+    events: Counter[str] = Counter()
     leader: dict[str, str] = {}
 
     def leader_of(identity: str) -> str:
@@ -36,6 +37,7 @@ def test_the_files_make_the_fragments_profiles_overlaps_and_exports_that_are_exp
     for dataset, named, city in rows(tmp_path):
         fragments.setdefault(dataset, set()).add(named[0])
         told |= {named[0]: city} if city else {}
+        events[named[0]] += dataset in ("web_orders", "web_visits")
         for identity in named:
             leader[leader_of(identity)] = leader_of(named[0])
     found = {f"fragments of {dataset}": len(primary) for dataset, primary in fragments.items()}
@@ -49,6 +51,17 @@ def test_the_files_make_the_fragments_profiles_overlaps_and_exports_that_are_exp
     assert expected.overlap(cdnow.source_file()) == overlap
     cities = {leader_of(one): city for one, city in told.items()}
     codes = {(leader_of(one), one.partition(":")[0]) for one in leader}
+    by_profile: dict[str, list[str]] = {}
+    for profile, code in sorted(codes):
+        by_profile.setdefault(profile, []).append(code)
+    assert expected.namespaces(cdnow.source_file()) == Counter(map(",".join, by_profile.values()))
+    parts = Counter(leader_of(primary) for primaries in fragments.values() for primary in primaries)
+    alone = [primary for primaries in fragments.values() for primary in primaries if parts[leader_of(primary)] == 1]
+    assert expected.unstitched(cdnow.source_file()) == {
+        "profiles": len(alone),
+        **{f"profiles of {code}": n for code, n in Counter(one.partition(":")[0] for one in alone).items()},
+        "events": sum(events[one] for one in alone),
+    }
     exported = {"profiles": found["profiles"]} | {f"with {code}": n for code, n in Counter(c for _, c in codes).items()}
     exported |= {f"in {city}": count for city, count in Counter(cities.values()).items()}
     assert expected.exported(cdnow.source_file()) == exported

@@ -1,12 +1,12 @@
 """Leftovers in a store and beside it.
 
-What killed attempts staged, replays that are over, former generations, and rows of batches that no record knows.
+What killed attempts staged, replays that are over, former generations, views of deleted merge policies, and rows of
+batches that no record knows.
 """
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pyarrow import fs
 
@@ -17,11 +17,14 @@ from jobs.lake.listing import opened, table_names
 from jobs.maintenance import job
 from jobs.maintenance.models import Done, PurgePlan, UnknownPartition
 from jobs.maintenance.service.batch_rows import BY_LEVEL, rows_of_batches
-from jobs.maintenance.service.folders import Folder, folders_in, look, remove
+from jobs.maintenance.service.cuts import versions_in_use
+from jobs.maintenance.service.folders import Folder, folders_in, remove
 from jobs.maintenance.service.work import Work
 
 _STAGING = "staging"
+_VIEWS = "profiles"
 _GENERATION = re.compile(r"([a-z_]+)/([^/]+)/g([0-9]+)")
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 def purge(work: Work) -> Done:
@@ -60,7 +63,7 @@ def _below(system: fs.FileSystem, entry: fs.FileInfo) -> list[fs.FileInfo]:
 
 def _changed(entry: fs.FileInfo) -> datetime:
     # A folder of an object store has no time of its own.
-    return entry.mtime or datetime.fromtimestamp(0, UTC)
+    return entry.mtime or _NEVER
 
 
 def _purged_replays(work: Work) -> Done:
@@ -83,7 +86,7 @@ def _is_over(work: Work, folder: Folder) -> bool:
 
 
 def _purged_generations(work: Work) -> Done:
-    """Remove generations that a dataset, or the newest cut, left longer ago than the retention."""
+    """Remove generations that a dataset left longer ago than the retention, and those of views that no cut needs."""
     bound = work.now - timedelta(days=work.settings.maintenance.retention_days)
     names = [found for name in table_names(work.store) if (found := _GENERATION.fullmatch(name))]
     left: list[tuple[str, str, int]] = []
@@ -99,14 +102,23 @@ def _purged_generations(work: Work) -> Done:
 
 
 def _left_by_views(work: Work, there: list[tuple[str, str, int]], bound: datetime) -> Iterator[tuple[str, str, int]]:
-    """List generations of views that are older than the one in the newest cut, and were not written since the bound."""
+    """List generations of views that no cut in use names, also of deleted policies, not written since the bound.
+
+    A generation has the number of the refresh that makes it: one above the newest cut's may be being made.
+    """
     cut = work.catalog.cut()
-    current = {work.store.at(table.name): table.generation for table in cut.tables} if cut else {}
+    used = {one.path for one in versions_in_use(work.catalog, work.store)}
     for room, item, generation in there:
-        if room not in BY_LEVEL and generation < current.get(work.store.path(room, item), 0):
-            log = Path(work.store.generation_path(room, item, generation), "_delta_log")
-            if work.store.is_local and look(log).changed < bound:
-                yield room, item, generation
+        path = work.store.generation_path(room, item, generation)
+        is_former = room == _VIEWS and cut is not None and generation <= cut.number and path not in used
+        if is_former and _written(path) < bound:
+            yield room, item, generation
+
+
+def _written(path: str) -> datetime:
+    """Say when the log of a table was last written to."""
+    system, inside = opened(f"{path}/_delta_log")
+    return max(map(_changed, _below(system, system.get_file_info(inside))), default=_NEVER)
 
 
 def _purged_generation(work: Work, room: str, dataset: str, generation: int) -> Done:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
@@ -16,7 +16,7 @@ from jobs.catalog.definitions import DatasetKind
 from jobs.catalog.policies import MergePolicy
 from jobs.catalog.previews import Preview
 from jobs.catalog.records import Attempt, Batch, BatchStatus
-from jobs.catalog.refreshes import Cut, CutTable
+from jobs.catalog.refreshes import Cut, CutTable, TakenBatch
 from jobs.errors import Conflict
 from jobs.ingest.models import BatchOrder
 from jobs.lake.commits import CommitInfo
@@ -99,7 +99,7 @@ def planned(catalog: Catalog, settings: Settings, preview: Preview, attempt: Att
     Raises:
         Conflict: there are profiles, but none under the default merge policy yet.
     """
-    cut, policy = catalog.cut(), default_policy(catalog)
+    (cut, taken), policy = catalog.cut_and_batches(), default_policy(catalog)
     view = cut.table(f"profiles/{policy.id}") if cut and policy else None
     if cut and policy and view is None:
         raise Conflict(
@@ -119,7 +119,7 @@ def planned(catalog: Catalog, settings: Settings, preview: Preview, attempt: Att
         policy_id=policy.id if policy else "",
         merge_strategy=str(policy.attribute_merge.type) if policy else "",
         view=view,
-        datasets=_datasets(catalog, settings, cut) if cut else (),
+        datasets=_datasets(catalog, settings, cut, taken) if cut else (),
         namespaces=tuple(catalog.namespaces()),
         max_identities=settings.graph.max_identities,
         sample=sample_size(profiles, settings.preview),
@@ -157,14 +157,16 @@ def _week_before(catalog: Catalog, at: datetime) -> Baseline | None:
     return baseline(catalog.newest_preview(since=begin, before=end))
 
 
-def _datasets(catalog: Catalog, settings: Settings, cut: Cut) -> tuple[SampledDataset, ...]:
+def _datasets(
+    catalog: Catalog, settings: Settings, cut: Cut, taken: Sequence[TakenBatch]
+) -> tuple[SampledDataset, ...]:
     """Name the datasets with rows in the cut, by id, and where they are."""
-    taken = {batch.batch_id for batch in catalog.taken_batches() if batch.is_counted}
+    in_profiles = {batch.batch_id for batch in taken if batch.is_counted}
     found = []
     for record in catalog.datasets():
         if record.definition.kind is DatasetKind.PROFILES:
             continue
-        counted = [batch for batch in catalog.graph_batches(record.id) if batch.batch_id in taken]
+        counted = [batch for batch in catalog.graph_batches(record.id) if batch.batch_id in in_profiles]
         fragments, events = cut.table(f"fragments/{record.id}"), cut.table(f"events/{record.id}")
         if not counted:
             continue

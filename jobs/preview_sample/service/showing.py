@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from jobs.catalog.database import Catalog
-from jobs.catalog.previews import Preview, PreviewStatus
+from jobs.catalog.previews import Preview
 from jobs.errors import InvalidRequest, NotFound, known_here, shortened
 from jobs.preview_sample.models import (
     ALL,
@@ -75,8 +75,7 @@ def document(catalog: Catalog, name: str, result: PreviewResult) -> dict[str, An
     """Return a report as the JSON document that the guide describes; its numbers are numbers."""
     report = report_named(name)
     if report is StatusRow:
-        running = catalog.newest_preview(PreviewStatus.RUNNING)
-        return _status(result, running)
+        return _status(result, catalog.running_preview())
     rows = [row.model_dump(mode="json", by_alias=True) for row in result.rows_of(report)]
     data: Any = [row | {"reportTimestamp": _text(result.at)} for row in rows]
     if report is DatasetRow:

@@ -1,6 +1,5 @@
 """What a refresh is to do, as the catalog has it at the begin of an attempt; and publishing what it did."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from jobs.catalog.policies import PROFILE_CLASS
 from jobs.catalog.records import Attempt, DatasetRecord
 from jobs.catalog.refreshes import Cut, CutTable, GraphBatch, Refresh
 from jobs.catalog.union_schema import UnionSchema
+from jobs.errors import StoreError
 from jobs.identities.models import LinkSource, StitchPlan
 from jobs.ingest.models import BatchOrder
 from jobs.lake.commits import CommitInfo
@@ -20,8 +20,6 @@ from jobs.lake.keyed_table import Run
 from jobs.lake.store import Store
 from jobs.profiles.models import FragmentSource, RefreshPlan, RefreshResult, ViewPlan
 from jobs.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Planned:
 
 
 def planned(catalog: Catalog, settings: Settings, refresh: Refresh, attempt: Attempt) -> Planned:
-    """Plan an attempt at a refresh that was begun."""
+    """Plan an attempt at a refresh that was begun; StoreError when a table's version cannot be read."""
     found = _look(catalog)
     plan = _plan(catalog, settings, refresh, attempt, found)
     sources = tuple(_source_tables(plan.store, found)) if plan else ()
@@ -90,15 +88,16 @@ class Found:
 
 
 def _look(catalog: Catalog) -> Found:
+    cut, taken = catalog.cut_and_batches()
     datasets = tuple(one for one in catalog.datasets() if one.definition.kind is not DatasetKind.PROFILES)
     batches = {one.id: catalog.graph_batches(one.id) for one in datasets}
-    known = {batch.batch_id: batch.is_counted for batch in catalog.taken_batches()}
+    known = {batch.batch_id: batch.is_counted for batch in taken}
     touched = {
         dataset_id: [batch for batch in present if known.get(batch.batch_id) is not batch.counts]
         for dataset_id, present in batches.items()
     }
     lost = known.keys() - {batch.batch_id for present in batches.values() for batch in present}
-    return Found(datasets, batches, {name: new for name, new in touched.items() if new}, bool(lost), catalog.cut())
+    return Found(datasets, batches, {name: new for name, new in touched.items() if new}, bool(lost), cut)
 
 
 def _plan(catalog: Catalog, settings: Settings, record: Refresh, attempt: Attempt, found: Found) -> RefreshPlan | None:
@@ -223,8 +222,9 @@ def _source_tables(store: Store, found: Found) -> list[CutTable]:
 
 
 def _version(path: str) -> int | None:
+    """Return the present version of a table; None when there is none, StoreError when that cannot be told."""
     try:
         return DeltaTable(path).version() if DeltaTable.is_deltatable(path) else None
     except (DeltaError, OSError) as away:
-        logger.warning("the version of %s is not in the cut: %s", path, away)
-        return None
+        reason = str(away).strip().partition("\n")[0]
+        raise StoreError(f"table {path} cannot be read, so it would be missing in the cut: {reason}") from away

@@ -13,7 +13,8 @@ from jobs.entities.service import Found, lookup
 from jobs.errors import InvalidRequest, NotFound, TooLarge
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
-from tests.builders import at, definitions
+from tests.builders import at, definitions, event
+from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles.refreshing import refresh
 
@@ -94,6 +95,19 @@ def test_making_another_policy_the_default_only_points_lookups_to_its_view(
         assert ask(company, "Email", "a@x.io").entity.entity["homeAddress"] == {"city": "Paris"}
         assert refresh(company).views == {}
         assert company.catalog.cut() == before
+
+
+def test_without_the_graph_a_profiles_id_stays_its_own_when_stitching_ends_it_elsewhere(
+    spark: SparkSession, engine_settings: Settings, profiled: Workshop, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(profiled.folder, tmp_path / "copy")
+    with Workshop.open(spark, engine_settings, folder) as company, in_partitions(spark, 2):
+        ended = ask(company, "ECID", "k2").entity.entity_id
+        assert ask(company, "ECID", "k2", merge_policy_id="single").entity.entity_id == ended
+        company.ingest("web", event("e5", personID="c1", **{"endUserIDs.ecid": "k2"}), at=at(5))
+        refresh(company)
+        assert ask(company, None, ended).document == ask(company, "CRMID", "c1").document
+        assert ask(company, None, ended, merge_policy_id="single").entity.sources == ["web"]
 
 
 def test_origins_name_dataset_batch_and_instant_of_each_value_and_of_those_that_lost(profiled: Workshop) -> None:

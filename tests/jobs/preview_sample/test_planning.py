@@ -1,5 +1,6 @@
 """When a preview is due, how much is counted, and what is compared; and the reports shown, without Spark."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,6 +162,15 @@ def test_5_10_15_while_a_preview_runs_the_report_before_is_served(catalog: Catal
     assert showing.newest(catalog, None, NOW).report_id == before.report_id
     assert catalog.failed_previews() == [running.id]
     assert showing.document(catalog, "status", shown)["sampleJobRunning"]["status"] is False
+
+
+def test_a_preview_that_nobody_works_at_any_more_is_not_said_to_run(catalog: Catalog, settings: Settings) -> None:
+    shown = done(catalog, at(4))
+    left = accept(catalog, settings, PreviewParams(as_of=at(5)), "test")
+    catalog.begin_preview(left.id, Attempt(id="killed", lease_seconds=0.001))
+    time.sleep(0.01)
+    job = showing.document(catalog, "status", shown)["sampleJobRunning"]
+    assert job == {"status": False, "submissionTimestamp": None}
 
 
 def test_a_sandbox_without_profiles_is_never_due(catalog: Catalog, settings: Settings) -> None:
