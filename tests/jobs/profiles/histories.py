@@ -4,7 +4,6 @@ A step costs seconds whatever the number of its rows, so a history is that of ma
 nothing but their batches: each has customers, members and cookies of its own, and hardly two of them the same fate.
 """
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,13 +34,6 @@ class Step:
     before: tuple[Drawn, ...]
     dies_at: int | None = None
     beside: Drawn | None = None
-
-
-def numbers() -> list[int]:
-    """The numbers to draw from: the one of TESSERA_HISTORY, else the first ones, as many as TESSERA_HISTORIES says."""
-    if named := os.environ.get("TESSERA_HISTORY"):
-        return [int(named)]
-    return list(range(int(os.environ.get("TESSERA_HISTORIES", "1"))))
 
 
 def history(number: int) -> list[Step]:

@@ -1,15 +1,16 @@
-"""Laws of profiles over histories that are drawn: refreshed step by step = one full refresh = plain Python.
+"""Laws of profiles over histories that hypothesis draws: refreshed step by step = one full refresh = plain Python.
 
 On the way batches come late, twice and cut in two, new links join old profiles, a refresh dies at any stage, and
 batches are ingested while one is at work. In full it is made under another number of partitions.
 
-A history takes a minute, so there is one unless TESSERA_HISTORIES asks for more. Its number, which stands behind the
-name of the test, gives it again: TESSERA_HISTORY=<number>.
+A history takes a minute, so there is one unless TESSERA_HISTORIES asks for more. Its number, which a failure tells,
+gives it again: TESSERA_HISTORY=<number>.
 """
 
-from pathlib import Path
+import os
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings as hypothesis_settings, strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.merge_policies.models import PolicyBody
@@ -20,10 +21,12 @@ from tests.builders import Row, at, crm, loyalty, nested, web
 from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Died, Recording, Workshop
 from tests.jobs.profiles import oracle
-from tests.jobs.profiles.histories import STAGES, Drawn, company_of, history, numbers
+from tests.jobs.profiles.histories import STAGES, Drawn, company_of, history
 from tests.jobs.profiles.oracle import Ingested
 from tests.jobs.profiles.refreshing import begin, finish, happened, profiles, refresh, the_cut
 
+HISTORIES = int(os.environ.get("TESSERA_HISTORIES", "1"))
+NUMBER = os.environ.get("TESSERA_HISTORY")
 BY_GRAPH = {"default": True, "alone": False}
 ALONE = PolicyBody.model_validate({"name": "Alone", "identityGraph": {"type": "none"}})
 
@@ -49,11 +52,20 @@ class Author:
         self.told.append(Ingested(batch.dataset, seq, batch.rows, at(day)))
 
 
-@pytest.mark.parametrize("number", numbers())
+@hypothesis_settings(
+    max_examples=HISTORIES,
+    deadline=None,
+    derandomize=True,
+    # Nothing smaller says more: every history is as long.
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+@given(number=st.just(int(NUMBER)) if NUMBER else st.integers(0, 2**32 - 1))
 def test_step_by_step_equals_in_full_equals_plain_python(
-    spark: SparkSession, engine_settings: Settings, tmp_path: Path, number: int
+    spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, number: int
 ) -> None:
-    with Workshop.open(spark, engine_settings, tmp_path) as workshop, in_partitions(spark, 2):
+    folder = tmp_path_factory.mktemp(f"history-{number}")
+    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
         workshop.apply(crm(), loyalty(), web())
         workshop.catalog.create_merge_policy(ALONE)
         author = Author(workshop)
