@@ -75,14 +75,14 @@ class TestABatch:
 
 def test_a_cleared_run_whose_form_names_no_batch_makes_no_second_one(workplace: Workplace) -> None:
     file = workplace.write("unnamed", rows=3)
-    workplace.airflow.start("unnamed", {"dataset": "visits", "files": [str(file)]})
+    workplace.airflow.start("unnamed", {"dataset": "calls", "files": [str(file)]})
     assert workplace.airflow.end_of("unnamed")["state"] == "success"
     with workplace.catalog() as catalog:
-        before = catalog.batches("visits")
+        before = catalog.batches("calls")
         workplace.airflow.clear("unnamed")
         assert workplace.airflow.end_of("unnamed")["state"] == "success"
         assert workplace.airflow.tries("unnamed", "accept_batch") == 2
-        assert catalog.batches("visits") == before
+        assert catalog.batches("calls") == before
 
 
 @pytest.mark.parametrize(
