@@ -107,7 +107,7 @@ class Plan(_Model):
         default=(), description="Audiences that profiles leave. There are no audiences yet, so none is named"
     )
     exports: tuple[str, ...] = Field(
-        default=(), description="Datasets with exported profiles whose newest export still held the data"
+        default=(), description="Datasets with exported profiles whose newest export, or one at work, has the data"
     )
     cut: int | None = Field(default=None, description="Number of the cut; null before the first")
     not_in_cut: int = Field(default=0, description="Batches that end, too, and that the cut does not have yet")

@@ -249,11 +249,12 @@ def _lake_rows(catalog: Catalog, own: IngestPlan, asked: Asked) -> dict[str, int
 
 
 def _exports(catalog: Catalog, names: set[str]) -> tuple[str, ...]:
-    """Name the datasets whose newest export read a cut that had one of these batches."""
+    """Name the datasets whose newest export, or one at work, reads a cut that had one of these batches."""
     taken = [one.taken_by for one in catalog.taken_batches() if one.batch_id in names and one.is_counted]
-    held = []
+    # Those at work first: one that succeeds meanwhile is the newest then.
+    exports = catalog.exports_at_work()
     for record in catalog.datasets():
         newest = catalog.newest_export(record.id) if record.definition.kind is DatasetKind.PROFILES else None
-        if newest is not None and newest.cut is not None and taken and newest.cut >= min(taken):
-            held.append(record.id)
-    return tuple(held)
+        exports += [newest] if newest else []
+    held = {one.dataset_id for one in exports if one.cut is not None and taken and one.cut >= min(taken)}
+    return tuple(sorted(held))

@@ -63,6 +63,52 @@ def test_a_deletion_is_told_from_its_request_to_its_end(catalog: Catalog) -> Non
         catalog.remove_system_job("none")
 
 
+@pytest.mark.parametrize("batch", ["b1", None])
+def test_a_deletion_comes_to_its_end_though_the_clock_is_set_back_at_every_step(
+    catalog: Catalog, clock: Clock, batch: str | None
+) -> None:
+    active_batch(catalog, "b1", "web")
+    sent_at = catalog.batch("b1").at
+    clock.advance(hours=1)
+    job = asked(catalog, "web", batch, lake=True)
+    own, deleting = attempt("one"), attempt("of-deletion")
+
+    def delete() -> None:
+        request = {"deletes": batch, DELETED_BY: job.id}
+        new_batch(catalog, job.deletion_id, "web", files=[], request=request)
+        catalog.begin_attempt(job.deletion_id, deleting)
+
+    steps: list[Callable[[], object]] = [
+        lambda: catalog.plan_system_job(job.id, PLAN, 0),
+        lambda: catalog.approve_system_job(job.id, 1, "cli:bob"),
+        lambda: catalog.begin_system_job(job.id, own, needs_approval=True),
+        delete,
+        lambda: catalog.renew_system_job(job.id, own),
+        lambda: catalog.apply_system_job(job.id, deleting, {"events": 3}),
+        lambda: catalog.note_system_job(job.id, own, "refreshing", 60),
+        lambda: catalog.finish_system_job(job.id, own, {"events": 3}),
+    ]
+    for step in steps:
+        clock.advance(hours=-3)
+        step()
+    done = catalog.system_job(job.id)
+    assert (done.status, done.percent, done.expires_at) == (SystemJobStatus.SUCCESS, 100, None)
+    told = [event.to_status for event in catalog.history("system job", job.id)]
+    assert told == ["NEW", "NEW", "NEW", "IN-PROGRESS", "IN-PROGRESS", "SUCCESS"]
+    deleted = [event.to_status for event in catalog.history("batch", job.deletion_id)]
+    assert deleted == ["NEW", "PROCESSING", "ACTIVE"]
+    deletion, gone = catalog.batch(job.deletion_id), catalog.batch("b1")
+    # The dataset's instant never goes back, whatever the clock says.
+    assert (deletion.seq, deletion.at, catalog.dataset("web").last_at) == (2, sent_at, sent_at)
+    assert (gone.removed_by, gone.lake_removed_by) == (job.id if batch else None, job.id)
+    assert catalog.dataset("web").generation == (1 if batch else 2)
+    assert [name for name, _ in catalog.profile_batches("web")] == ([job.deletion_id] if batch else [])
+    assert (catalog.lease("web"), catalog.left_system_jobs()) == (None, [])
+    # What is sent next comes after it.
+    active_batch(catalog, "b2", "web")
+    assert (catalog.batch("b2").seq, catalog.batch("b2").at) == (3, sent_at)
+
+
 def test_an_approval_is_of_one_plan_and_lapses_with_it(catalog: Catalog, clock: Clock) -> None:
     job = asked(catalog)
     with pytest.raises(Conflict, match="has no plan yet"):
