@@ -23,9 +23,17 @@ def server_settings(home: Path) -> Settings:
     return settings.model_copy(update={"engine": settings.engine.model_copy(update={"memory": "2g"})})
 
 
-# Tests have tiny frames: compiling a query for them takes longer than it saves. What a test starts as a user would, a
-# platform or a command, compiles as shipped.
-_INTERPRETED = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+# Tests have tiny frames: compiling a query for them, planning it anew between its stages, and keeping sums of a table
+# beside each commit take longer than they save. A server that a command starts, and the demo's, work as shipped.
+FOR_TINY_FRAMES = " ".join(
+    f"-D{setting}"
+    for setting in (
+        "spark.sql.codegen.wholeStage=false",
+        "spark.sql.codegen.factoryMode=NO_CODEGEN",
+        "spark.sql.adaptive.enabled=false",
+        "spark.databricks.delta.writeChecksumFile.enabled=false",
+    )
+)
 
 
 @contextmanager
@@ -35,7 +43,7 @@ def spark_server(settings: Settings) -> Iterator[Engine]:
         yield Engine.parse(given)
         return
     with be_client(settings.home), pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SPARK_SUBMIT_OPTS", _INTERPRETED)
+        patched.setenv("SPARK_SUBMIT_OPTS", FOR_TINY_FRAMES)
         address = server.ensure_running(settings)
         patched.undo()
         yield Engine.parse(f"{address}/;token={engine_token(settings.home)}")

@@ -6,13 +6,20 @@ rows are missing without a word. An object store has no half files.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
 from jobs.errors import StoreError
 
+logger = logging.getLogger(__name__)
+
+_LOG = "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\b.*\.parquet")
 _ALTERATIONS = ("CREATE ", "REPLACE ", "SET ", "ADD ", "CHANGE ", "RENAME ")  # each comes with a new description
@@ -56,8 +63,36 @@ def commits(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 yield int(match[1]), json.loads(actions.readline()).get("commitInfo") or {}
 
 
+def version_without(path: str, values: Mapping[str, str]) -> int | None:
+    """Give the present version of a table that is here, when no file lies where partition columns have these values.
+
+    None when one does, and when the log cannot tell.
+    """
+    if not is_here(path):
+        return None
+    try:
+        table = DeltaTable(path)
+        there = table.file_uris(file_pruning_predicate=[(column, "=", value) for column, value in values.items()])
+    except DeltaError as refused:
+        logger.info("%s: %s", path, refused)
+        return None
+    return None if there else table.version()
+
+
+def commits_into(path: str, values: Mapping[str, str], after: int) -> int:
+    """Count the commits of a table that is here, after a version, that add files of these partition values."""
+    log = Path(path) / _LOG
+    later = [entry for entry in log.iterdir() if (match := _COMMIT.fullmatch(entry.name)) and int(match[1]) > after]
+    return sum(_adds_to(entry.read_text(encoding="utf-8"), values) for entry in later)
+
+
+def _adds_to(commit: str, values: Mapping[str, str]) -> bool:
+    adds = (json.loads(action)["add"] for action in commit.splitlines() if action.startswith(_ADD))
+    return any(values.items() <= add["partitionValues"].items() for add in adds)
+
+
 def _log_of(path: str) -> Path | None:
-    log = Path(path) / "_delta_log"
+    log = Path(path) / _LOG
     return log if "://" not in path and log.is_dir() else None
 
 

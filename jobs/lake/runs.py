@@ -32,7 +32,7 @@ from jobs.lake.keyed_table import (
 from jobs.lake.layout import Layout, folded_runs, is_base, is_run, load, look
 from jobs.lake.reduce import lay_over, resolve
 from jobs.lake.sql import checked_batch_id, literal, quoted
-from jobs.lake.tables import remove_where, replace_where
+from jobs.lake.tables import remove_where, replace_partition
 
 
 def write_run(
@@ -73,8 +73,8 @@ def write_run(
         fixed[FROM] = F.lit(None).cast("map<string,bigint>")
     place = {LEVEL: F.lit(RUN), PART: F.lit(checked_batch_id(run.batch_id))}
     rows = frame.withColumns({name: value for name, value in defaults.items() if name not in given} | fixed | place)
-    predicate = f"{LEVEL} = {literal(RUN)} AND {PART} = {literal(run.batch_id)}"
-    return replace_where(spark, table.table, _sorted(rows, table), predicate, commit, fault)
+    own = {LEVEL: RUN, PART: run.batch_id}
+    return replace_partition(spark, table.table, _sorted(rows, table), own, commit, fault)
 
 
 def read(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str, int]] | Layout) -> DataFrame:

@@ -1,8 +1,8 @@
 """Delta tables: reading, and the two writes that every batch is made of.
 
-A batch owns the partition `_batch = <its id>` of each table that it writes, and writes it with `replaceWhere`: an
-attempt that died is simply overwritten, the same batch twice equals once, and no write reads the table. `txnAppId` is
-not used: it silently skips a batch that is dropped and sent again.
+A batch owns the partition `_batch = <its id>` of each table that it writes, and replaces it: an attempt that died is
+simply overwritten, the same batch twice equals once, and no write reads the table. `txnAppId` is not used: it silently
+skips a batch that is dropped and sent again.
 """
 
 import logging
@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from jobs.errors import Conflict, NotFound, StoreError
 from jobs.faults import Fault, around
 from jobs.lake.commits import CommitInfo as CommitInfo, Written as Written  # part of this module, too
-from jobs.lake.log import commits, is_here, refuse_damaged
+from jobs.lake.log import commits, commits_into, is_here, refuse_damaged, version_without
 from jobs.lake.schema import BATCH as BATCH, Column as Column, Table as Table
 from jobs.lake.sql import checked_batch_id, literal, quoted, table_at
 from jobs.session.refusals import reason
@@ -83,8 +83,8 @@ def replace_batch(
         StoreError: the frame's columns differ from the table's (both sides are named), or the store refused.
         Conflict: another writer changed the same partition, or altered the table again and again.
     """
-    predicate = f"{BATCH} = {literal(checked_batch_id(batch_id))}"
-    return replace_where(spark, table, frame.withColumn(BATCH, F.lit(batch_id)), predicate, commit, fault)
+    own = {BATCH: checked_batch_id(batch_id)}
+    return replace_partition(spark, table, frame.withColumn(BATCH, F.lit(batch_id)), own, commit, fault)
 
 
 def drop_batch(spark: SparkSession, table: Table, batch_id: str, commit: CommitInfo) -> Written:
@@ -114,14 +114,45 @@ def replace_where(
 
     The predicate's text must be made of checked parts; otherwise as `replace_batch`.
     """
+    return _write(table, frame, commit, fault, {"replaceWhere": predicate})
+
+
+def replace_partition(
+    spark: SparkSession,
+    table: Table,
+    frame: DataFrame,
+    own: Mapping[str, str],
+    commit: CommitInfo,
+    fault: Fault,
+) -> Written:
+    """Replace what lies where partition columns have these values, which only one writer at a time calls its own.
+
+    To replace, Spark has to know all files of the table, which takes longer than the write; so rows are appended where
+    the log says that there is nothing to replace. Whoever comes after an attempt has ended its work first
+    (`jobs.session.client.interrupt`), so no other rows can come meanwhile; should they, they are replaced after all.
+    Otherwise as `replace_batch`.
+    """
+    empty_at = version_without(table.path, own)
+    if empty_at is not None:
+        written = _write(table, frame, commit, fault, {})
+        if commits_into(table.path, own, after=empty_at) <= (written.rows > 0):
+            return written
+        logger.warning("%s: another writer was at %s too; writing once more", table.name, dict(own))
+    predicate = " AND ".join(f"{quoted(column)} = {literal(value)}" for column, value in own.items())
+    return replace_where(spark, table, frame, predicate, commit, fault)
+
+
+def _write(table: Table, frame: DataFrame, commit: CommitInfo, fault: Fault, options: Mapping[str, str]) -> Written:
+    """Append, or replace what the options say."""
     _refuse_other_columns(table, frame)
     refuse_damaged(table.path, table.name)
     metadata = commit.user_metadata()
-    writer = frame.select([F.col(quoted(name)) for name in table.column_names]).write.format("delta").mode("overwrite")
+    mode = "overwrite" if options else "append"
+    writer = frame.select([F.col(quoted(name)) for name in table.column_names]).write.format("delta").mode(mode)
     with around(fault):
-        into = writer.option("replaceWhere", predicate).option("userMetadata", metadata)
+        into = writer.options(**options).option("userMetadata", metadata)
         though_altered(table.name, lambda: into.save(table.path))
-    return written_as(spark, table.path, metadata)
+    return written_as(frame.sparkSession, table.path, metadata)
 
 
 def though_altered(table: str, work: Callable[[], None]) -> None:

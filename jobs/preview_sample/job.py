@@ -19,7 +19,7 @@ from jobs.ingest.transforms.records import record_fragments
 from jobs.lake.definition import ensure
 from jobs.lake.runs import read as read_keyed
 from jobs.lake.sql import literal
-from jobs.lake.tables import Written, read, replace_where
+from jobs.lake.tables import Written, read, replace_partition, replace_where
 from jobs.preview_sample.models import AGE_DAYS, REPORTS, PreviewPlan, PreviewResult, ReportRow, SampledDataset
 from jobs.preview_sample.transforms.groups import (
     DATASET,
@@ -65,13 +65,16 @@ def run(spark: SparkSession, plan: PreviewPlan, progress: Progress) -> PreviewRe
 
 def write(spark: SparkSession, plan: PreviewPlan, result: PreviewResult) -> dict[str, Written]:
     """Make the reports of this preview the content of its partitions; remove those of previews that failed."""
-    predicate = f"{REPORT_ID} IN ({', '.join(map(literal, (plan.report_id, *plan.failed)))})"
+    with_failed = f"{REPORT_ID} IN ({', '.join(map(literal, (plan.report_id, *plan.failed)))})"
 
     def written(report: type[ReportRow]) -> tuple[str, Written]:
         table = report_table(plan.store, report)
         ensure(spark, table)
         rows = frame_of(spark, report, plan, result)
-        return table.name, replace_where(spark, table, rows, predicate, plan.commit, Fault.REPORT)
+        if plan.failed:
+            return table.name, replace_where(spark, table, rows, with_failed, plan.commit, Fault.REPORT)
+        own = {REPORT_ID: plan.report_id}
+        return table.name, replace_partition(spark, table, rows, own, plan.commit, Fault.REPORT)
 
     # A few rows each: what takes long is waiting for one commit after the other.
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -15,3 +15,10 @@ def few_partitions(request: pytest.FixtureRequest) -> Iterator[None]:
     session.conf.set("spark.sql.shuffle.partitions", "2")
     yield
     session.conf.set("spark.sql.shuffle.partitions", before or "8")
+
+
+@pytest.fixture
+def other_session(spark) -> Iterator[SparkSession]:
+    session = spark.cloneSession()
+    yield session
+    session.client.close()

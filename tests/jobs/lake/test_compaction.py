@@ -1,8 +1,5 @@
 """Compaction of events against a plain dictionary, and what it promises beside the answers."""
 
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +10,6 @@ from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pyspark.sql import SparkSession
 
-from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.lake.compaction import Compaction, EventLog, compact, compact_when_due, execute, plan, read
 from jobs.lake.definition import ensure
@@ -21,6 +17,7 @@ from jobs.lake.keyed_table import LEVEL, PART, RUN
 from jobs.lake.schema import Column, Table
 from jobs.lake.tables import replace_where
 from tests.jobs.lake.oracle import COMMIT, WITHOUT_SHRINKING
+from tests.jobs.lake.racing import race
 
 COLUMNS = "who string, time timestamp, id string, _batch string, _seq bigint, _level string, _part string"
 START = datetime(2023, 12, 30, tzinfo=UTC)
@@ -116,13 +113,6 @@ def history(spark: SparkSession, tmp_path: Path) -> History:
     return made
 
 
-@pytest.fixture
-def other_session(spark: SparkSession) -> Iterator[SparkSession]:
-    session = spark.cloneSession()
-    yield session
-    session.client.close()
-
-
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=WITHOUT_SHRINKING)
 @given(steps=st.lists(STEPS, min_size=5, max_size=10))
 def test_any_history_answers_as_a_dictionary_does(spark, tmp_path_factory, steps) -> None:
@@ -204,22 +194,11 @@ def test_compactions_and_a_write_at_once_lose_and_double_nothing(spark, other_se
     history.step("write", [("k1", 0), ("k2", 900)])
     history.step("write", [("k2", 0)])
     other = History(other_session, history.log, history.written, history.active, history.failed)
-    gate = threading.Barrier(3)
-
-    def started(work):
-        gate.wait()
-        try:
-            return work()
-        except Conflict as refused:
-            return refused
-
-    works = [
+    first, second, written = race(
         lambda: compact(spark, history.log, history.active[:2], COMMIT),
         lambda: compact(other_session, history.log, history.active[:1], COMMIT),
         lambda: other.write("b2", [("k3", 1)]),
-    ]
-    with ThreadPoolExecutor(3) as pool:
-        first, second, written = [f.result(timeout=120) for f in [pool.submit(started, work) for work in works]]
+    )
     assert written is None
     assert isinstance(first, Compaction)
     assert isinstance(second, Compaction)

@@ -1,15 +1,11 @@
 """What a fold promises beside the answers: who wins a race, what it reads and writes, when it is due."""
 
 import itertools
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
 from jobs.faults import Fault
@@ -18,6 +14,7 @@ from jobs.lake.fold import execute, fold, fold_due, plan
 from jobs.lake.keyed_table import KeyedTable, Mode, Run, key_hash
 from jobs.lake.runs import drop_run, hash_of, lookup, read, write_run
 from tests.jobs.lake.oracle import AT, COMMIT, IDENTITIES, NAME, found, frame, keyed_table, put
+from tests.jobs.lake.racing import race
 
 RUNS = [Run("b1", 1), Run("b2", 2)]
 FIRST, SECOND = dict.fromkeys(IDENTITIES[:4], 1), dict.fromkeys(IDENTITIES[4:8], 2)  # points by key
@@ -51,28 +48,6 @@ def partitions(table: KeyedTable) -> set[str]:
 
 def buckets_of(count: int) -> set[int]:
     return {key_hash(identity) % count for identity in IDENTITIES[:8]}
-
-
-@pytest.fixture
-def other_session(spark) -> Iterator[SparkSession]:
-    session = spark.cloneSession()
-    yield session
-    session.client.close()
-
-
-def race(first: Callable[[], object], second: Callable[[], object]) -> list[object]:
-    """Start both at one moment; an error that the caller is meant to see is a result."""
-    gate = threading.Barrier(2)
-
-    def started(work: Callable[[], object]) -> object:
-        gate.wait()
-        try:
-            return work()
-        except Conflict as refused:
-            return refused
-
-    with ThreadPoolExecutor(2) as pool:
-        return [future.result(timeout=120) for future in [pool.submit(started, first), pool.submit(started, second)]]
 
 
 def test_a_drop_and_a_fold_at_once_never_bring_a_row_back(spark, other_session, table):

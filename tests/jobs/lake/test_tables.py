@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions as F
 
 from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
 from jobs.faults import Fault
@@ -14,6 +14,7 @@ from jobs.lake.schema import Column, Table, canonical_type
 from jobs.lake.store import Store
 from jobs.lake.tables import drop_batch, exists, read, replace_batch, though_altered
 from tests.disks import CannotMount, full, mounted
+from tests.jobs.lake.racing import race
 
 COMMIT = CommitInfo(job="ingest", batch="b1", attempt="1", run="manual__1")
 COLUMNS = (
@@ -58,6 +59,33 @@ def test_a_batch_is_written_once_however_often_it_is_written(spark, table):
     drop_batch(spark, table, "b1", COMMIT)
     drop_batch(spark, table, "unknown", COMMIT)
     assert names_of(spark, table) == []
+
+
+def test_of_two_writers_of_one_batch_at_once_the_rows_of_one_are_left(spark, other_session, table):
+    ensure(spark, table)
+    replace_batch(spark, table, rows(spark, "Ann"), "b0", COMMIT, Fault.LAKE)
+    ended = race(
+        lambda: replace_batch(spark, table, rows(spark, "Bob", "Zoé"), "b1", COMMIT, Fault.LAKE),
+        lambda: replace_batch(other_session, table, rows(other_session, "Bob", "Zoé"), "b1", COMMIT, Fault.LAKE),
+    )
+    assert [isinstance(each, Conflict) for each in ended].count(True) <= 1
+    assert names_of(spark, table) == ["Ann", "Bob", "Zoé"]
+
+
+def test_rows_that_came_beside_an_append_are_replaced_after_all(spark, other_session, table):
+    ensure(spark, table)
+    late = rows(spark, "Bob").select("*", F.lit("b1").alias("_batch"))
+
+    class Beside(CommitInfo):
+        """Somebody else writes once it is known that there is nothing to replace."""
+
+        def user_metadata(self) -> str:
+            late.write.format("delta").mode("append").save(table.path)
+            return super().user_metadata()
+
+    written = replace_batch(other_session, table, rows(other_session, "Bob"), "b1", Beside(job="ingest"), Fault.LAKE)
+    assert written.rows == 1
+    assert names_of(spark, table) == ["Bob"]
 
 
 def test_a_table_says_what_it_is_and_its_log_holds_no_personal_value(spark, table):
