@@ -15,6 +15,11 @@ def delete(catalog: Catalog, settings: Settings, dataset: str, batch: str | None
     _carry_out(catalog, settings, _asked(catalog, dataset, batch, ""), None)
 
 
+def with_lake(catalog: Catalog, settings: Settings, dataset: str, batch: str | None = None) -> None:
+    """The same, and its rows in the lake and their links go, too."""
+    _carry_out(catalog, settings, _asked(catalog, dataset, batch, "", lake=True), None)
+
+
 def stale(catalog: Catalog, settings: Settings, dataset: str, batch: str | None = None) -> None:
     """The same by a plan that holds no more; the job asks again."""
     asked = Asked(dataset_id=dataset, batch_id=batch)
@@ -39,18 +44,19 @@ def withdraw(catalog: Catalog, settings: Settings, dataset: str) -> None:
     remove(catalog, settings, job.id, "upkeep")
 
 
-COMMANDS = {"delete": delete, "stale": stale, "withdraw": withdraw}
+COMMANDS = {"delete": delete, "delete-lake": with_lake, "stale": stale, "withdraw": withdraw}
 
 
-def _asked(catalog: Catalog, dataset: str, batch: str | None, note: str) -> SystemJob:
+def _asked(catalog: Catalog, dataset: str, batch: str | None, note: str, lake: bool = False) -> SystemJob:
     """Return the job that was asked for before, else ask for it, whether or not it can be done."""
-    asked = Asked(dataset_id=dataset, batch_id=batch, note=note)
-    before = [job for job in catalog.system_jobs().jobs if (job.dataset_id, job.batch_id, job.note) == _key(asked)]
+    asked = Asked(dataset_id=dataset, batch_id=batch, note=note, lake=lake)
+    before = [job for job in catalog.system_jobs().jobs if job.note == note and _key(job) == _key(asked)]
     return before[-1] if before else catalog.create_system_job(asked, _ANN, "upkeep")
 
 
-def _key(asked: Asked) -> tuple[str, str | None, str]:
-    return asked.dataset_id, asked.batch_id, asked.note
+def _key(asked: Asked | SystemJob) -> tuple[str, str | None, bool]:
+    # A withdrawn one was edited to take the lake, too; it is told by its note.
+    return asked.dataset_id, asked.batch_id, asked.lake and not asked.note
 
 
 def _carry_out(catalog: Catalog, settings: Settings, job: SystemJob, former: Plan | None) -> None:

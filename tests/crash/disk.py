@@ -28,6 +28,7 @@ FILLED = {
     "fold": (Fault.FOLD,),
     "switch": (Fault.SWITCH_GENERATION,),
     "clear": (Fault.CLEAR,),
+    "delete": (Fault.APPLY_SYSTEM_JOB, Fault.TAKE_OUT, Fault.FOLD),
 }
 
 

@@ -111,6 +111,7 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Fault.TAKE_OUT,
         Fault.FINISH_SYSTEM_JOB,
     )
+    of_a_lake = (Fault.APPLY_SYSTEM_JOB, Fault.DROP_BATCH)
     withdrawn = (Fault.EDIT_SYSTEM_JOB, Fault.CANCEL_SYSTEM_JOB, Fault.REMOVE_SYSTEM_JOB)
     exported = {"TESSERA_FAULT": f"{Fault.EXPORT}:after", **SHORT_LEASE}
     away = {"TESSERA_SPARK": "sc://localhost:9", "TESSERA_ENGINE__CONNECT_TIMEOUT_SECONDS": "1"}
@@ -150,6 +151,7 @@ def steps(folder: Path) -> tuple[Step, ...]:
         Step("refresh-nowhere", ("tessera", "refresh", "--full"), (Fault.FAIL_REFRESH,), code=1, environment=away),
         Step("export-nowhere", export, (Fault.FAIL_EXPORT,), code=1, environment=away | SHORT_LEASE),
         Step("delete-changed", ("upkeep", "stale", "crm"), (Fault.ASK_AGAIN,), environment=SHORT_LEASE),
+        Step("delete-lake", ("upkeep", "delete-lake", "web"), of_a_lake, environment=SHORT_LEASE),
     )
 
 

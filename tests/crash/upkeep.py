@@ -2,7 +2,7 @@
 
 `upkeep fold DATASET`, `switch DATASET FROM TO`, `clear DATASET`, `ghost DATASET` (rows of a batch that no record
 knows), `policy NAME` (a merge policy), `maintain SANDBOX`, a week from now; and deletions (`tests.crash.deletions`):
-`delete DATASET [BATCH]`, `stale DATASET [BATCH]`, `withdraw DATASET`.
+`delete DATASET [BATCH]`, `delete-lake DATASET [BATCH]`, `stale DATASET [BATCH]`, `withdraw DATASET`.
 """
 
 import sys

@@ -40,7 +40,7 @@ def export(workshop: Workshop, dataset: str = "people", **more: Any) -> ExportRe
     result = write_manifest(plan.store, record, job.run(workshop.spark, plan, Silent()))
     done = workshop.catalog.finish_export(record.id, attempt, result.document())
     for name in result.tables:
-        assert_opens_everywhere(workshop.store.at(name))
+        assert_opens_everywhere(workshop.store.at(name), workshop.spark)
     return ExportResult.model_validate(done.result)
 
 

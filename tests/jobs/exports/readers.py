@@ -53,7 +53,7 @@ def in_one_form(rows: list[Row], path: str) -> list[Row]:
     return sorted(found, key=lambda row: tuple(str(row.get(name)) for name in ("profile_id", "namespace", "id")))
 
 
-def assert_opens_everywhere(path: str) -> None:
+def assert_opens_everywhere(path: str, spark: SparkSession) -> None:
     """A table says what it is, and every reader finds the same rows, nested values, nulls and instants in it."""
     table = DeltaTable(path)
     assert (table.protocol().min_reader_version, table.protocol().reader_features) == (1, None)
@@ -63,9 +63,9 @@ def assert_opens_everywhere(path: str) -> None:
     first, *others = READERS
     rows = in_one_form(first(path), path)
     assert len(rows) == table.count(), f"{len(rows)} rows"
-    for read in others:
-        found = in_one_form(read(path), path)
-        assert found == rows, f"{read.__name__}: {found}; {first.__name__}: {rows}"
+    told = {read.__name__: read(path) for read in others} | {with_spark.__name__: with_spark(path, spark)}
+    for reader, found in told.items():
+        assert in_one_form(found, path) == rows, f"{reader}: {found}; {first.__name__}: {rows}"
 
 
 def _plain(value: Any, is_map: bool = False) -> Any:

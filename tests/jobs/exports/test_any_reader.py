@@ -105,9 +105,9 @@ def test_a_copy_as_csv_has_every_value_and_what_is_nested_as_json(exported: Work
     assert [event["timestamp"] for event in json.loads(row["events"])] == ["2024-01-02T10:00:00.000000Z"] * 2
 
 
-def test_both_tables_are_plain_commented_and_the_same_to_every_reader(exported: Workshop) -> None:
+def test_both_tables_are_plain_commented_and_the_same_to_every_reader(exported: Workshop, spark: SparkSession) -> None:
     for name in ("all_profiles", "all_profiles_identities"):
-        assert_opens_everywhere(exported.store.path("exports", name))
+        assert_opens_everywhere(exported.store.path("exports", name), spark)
 
 
 def test_an_export_is_listed_and_described_down_to_the_nulls_of_each_leaf(exported: Workshop) -> None:
