@@ -110,6 +110,10 @@ class RunningPlatform:
         """Process of a component."""
         return int(self.status()["components"][component]["pid"])
 
+    def spark(self) -> psutil.Process:
+        """Spark's JVM, which its keeper starts again when it dies."""
+        return next(child for child in psutil.Process(self.pid("engine")).children() if "java" in child.name())
+
     def workers(self) -> list[psutil.Process]:
         """Airflow's workers, at work or idle."""
         children = psutil.Process(self.pid("scheduler")).children()

@@ -1,4 +1,4 @@
-"""A run that is cancelled, and one whose task is killed, in the middle of the write: what is left, what comes next."""
+"""A run that is cancelled, or whose task or Spark is killed, in the middle of the write: what is left, what comes next."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ def large(workplace: Workplace) -> Path:
 
 def test_a_cancelled_run_stops_its_work_and_leaves_no_row(workplace: Workplace, large: Path) -> None:
     workplace.airflow.start("cancelled", workplace.request("calls", large, BATCH))
-    staging = Path(workplace.platform.home, "store", SANDBOX, "staging")
+    staging = _staging(workplace)
     wait_until(lambda: any(staging.glob("*/*")), 300, "Spark to write")
     [task] = _tasks(workplace)
     workplace.airflow.cancel("cancelled")
@@ -61,9 +61,25 @@ def test_the_same_batch_succeeds_later_and_once_though_its_task_is_killed(workpl
     assert (version, commit.attempt) == (batch.result["tables"]["lake/calls"]["version"], batch.attempt)
 
 
-def _batch(workplace: Workplace) -> Batch:
+def test_a_run_whose_spark_is_killed_at_work_is_retried_and_every_row_is_there_once(workplace: Workplace) -> None:
+    file = workplace.write("orphaned", rows=ROWS // 7)
+    workplace.airflow.start("orphaned", workplace.request("calls", file, "orphaned"))
+    wait_until(lambda: any(_staging(workplace).glob("*/*")), 300, "Spark to write")
+    kill(workplace.platform.spark().pid)
+    assert workplace.airflow.end_of("orphaned", 600)["state"] == "success"
+    assert workplace.airflow.tries("orphaned", "ingest_batch") == 2
+    assert _batch(workplace, "orphaned").status is BatchStatus.ACTIVE
+    assert workplace.rows("lake/calls", "orphaned") == ROWS // 7
+    assert workplace.platform.status()["whole"]
+
+
+def _staging(workplace: Workplace) -> Path:
+    return Path(workplace.platform.home, "store", SANDBOX, "staging")
+
+
+def _batch(workplace: Workplace, batch_id: str = BATCH) -> Batch:
     with workplace.catalog() as catalog:
-        return catalog.batch(BATCH)
+        return catalog.batch(batch_id)
 
 
 def _partition_files(workplace: Workplace) -> set[str]:

@@ -53,13 +53,12 @@ def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningP
 
 
 def test_a_killed_spark_server_comes_back(platform: RunningPlatform) -> None:
-    engine = psutil.Process(platform.pid("engine"))
-    jvm = next(child for child in engine.children() if "java" in child.name())
-    kill(jvm.pid)
-    jvm.wait(10)
+    spark = platform.spark()
+    kill(spark.pid)
+    spark.wait(10)
     platform.up()
     assert platform.status()["whole"]
-    assert psutil.Process(platform.pid("engine")).children()[0].pid != jvm.pid
+    assert platform.spark() != spark
 
 
 def test_a_killed_scheduler_comes_back_and_its_run_is_retried(platform: RunningPlatform) -> None:

@@ -1,17 +1,29 @@
 """What is stored against what links and fragments make, over fixture F."""
 
+import shutil
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs.lake.tables import newest_version
+from jobs.settings import Settings
 from jobs.verification import job
 from jobs.verification.models import VerifyPlan
 from jobs.verification.service import make_plan
 from tests.jobs.ingest.workshop import Silent, Workshop
 
 pytestmark = pytest.mark.usefixtures("two_partitions")
+
+
+@pytest.fixture
+def own_copy(profiled: Workshop, spark: SparkSession, engine_settings: Settings, tmp_path: Path) -> Iterator[Workshop]:
+    """The same, to be changed."""
+    folder = shutil.copytree(profiled.folder, tmp_path / "copy")
+    with Workshop.open(spark, engine_settings, folder) as workshop:
+        yield workshop
 
 
 def plan_of(workshop: Workshop) -> VerifyPlan:
@@ -36,12 +48,11 @@ def test_slices_hold_whole_profiles_and_together_everything(profiled: Workshop) 
 
 
 def test_one_value_one_id_and_one_count_that_are_changed_are_a_drift_of_three(
-    profiled: Workshop, spark: SparkSession
+    own_copy: Workshop, spark: SparkSession
 ) -> None:
-    plan = plan_of(profiled)
+    plan = plan_of(own_copy)
     view = plan.views[0].table
-    view_path, identities_path = (profiled.store.at(table.place) for table in (view, plan.identities))
-    # The cut names versions, so nobody else sees what is done to the tables after it.
+    view_path, identities_path = (own_copy.store.at(table.place) for table in (view, plan.identities))
     for statement in (
         f"UPDATE delta.`{view_path}` SET `homeAddress.city` = 'Nice' WHERE array_contains(_identities, 'CRMID:c1')",
         f"UPDATE delta.`{view_path}` SET _events = _events + 1 WHERE array_contains(_identities, 'ECID:k2')",
