@@ -1,4 +1,4 @@
-"""A run that is cancelled, or whose task or Spark is killed, in the middle of the write: what is left, what comes next."""
+"""A run that is cancelled, or whose task or Spark is killed, while it writes: what is left, what comes next."""
 
 from datetime import UTC, datetime
 from pathlib import Path
