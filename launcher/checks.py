@@ -28,11 +28,17 @@ def lint() -> int:
 
 
 def test(ready: Ready, arguments: Sequence[str]) -> int:
-    """Run the checks, then pytest with these arguments; returns the exit code of the first that failed."""
+    """Run the checks, then pytest with these arguments; returns the exit code of the first that failed.
+
+    Two processes share the tests: those of the whole platform and of crashes often wait for a process to begin or end.
+    """
     if code := lint():
         return code
     env = child_environment(ready.machine, ready.java, ready.secrets)
-    return subprocess.run([VENV_PYTHON, "-m", "pytest", *arguments], cwd=CHECKOUT, env=env, check=False).returncode
+    shared = ("--numprocesses=2", "--dist=loadgroup")
+    return subprocess.run(
+        [VENV_PYTHON, "-m", "pytest", *shared, *arguments], cwd=CHECKOUT, env=env, check=False
+    ).returncode
 
 
 def _passes(check: Sequence[str], env: dict[str, str]) -> bool:
