@@ -14,7 +14,7 @@ same batch id with other files is refused, and so is one whose data was deleted.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds and nothing half-written is visible.
 
-**How long it takes.** About 10 MB of JSON lines a second on two cores, and half a minute of starting tasks. Batches of
+**How long it takes.** About 6 MB of JSON lines a second on two cores, and half a minute of starting tasks. Batches of
 one dataset run one after the other; a run that waits holds no worker.
 """
 
