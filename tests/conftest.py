@@ -22,6 +22,8 @@ from tests.servers import server_settings, spark_server
 CRASH = Path(__file__).parent / "crash"
 
 
+# Before xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
