@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from launcher.environment import child_environment
 from launcher.machine import CHECKOUT, VENV, VENV_PYTHON
@@ -17,6 +18,7 @@ _CHECKS = (
     ("lint-imports",),
     ("shellcheck", "run", ".ci/run"),
 )
+_PARTS = ("waits", "not waits")
 
 
 def lint() -> int:
@@ -30,15 +32,29 @@ def lint() -> int:
 def test(ready: Ready, arguments: Sequence[str]) -> int:
     """Run the checks, then pytest with these arguments; returns the exit code of the first that failed.
 
-    Two processes share the tests: those of the whole platform and of crashes often wait for a process to begin or end.
+    Without arguments that choose tests, two processes share them: those that often wait for a process to begin or end
+    leave the machine to the others meanwhile.
     """
     if code := lint():
         return code
     env = child_environment(ready.machine, ready.java, ready.secrets)
-    shared = ("--numprocesses=2", "--dist=loadgroup")
-    return subprocess.run(
-        [VENV_PYTHON, "-m", "pytest", *shared, *arguments], cwd=CHECKOUT, env=env, check=False
-    ).returncode
+    if any(not argument.startswith("--") for argument in arguments):
+        return subprocess.run([VENV_PYTHON, "-m", "pytest", *arguments], cwd=CHECKOUT, env=env, check=False).returncode
+    with ThreadPoolExecutor(len(_PARTS)) as pool:
+        codes = list(pool.map(lambda number: _test_part(number, arguments, env), range(len(_PARTS))))
+    return next(filter(None, codes), 0)
+
+
+def _test_part(number: int, arguments: Sequence[str], env: dict[str, str]) -> int:
+    """Run the tests of one part, and print each line when it is whole."""
+    command = [VENV_PYTHON, "-m", "pytest", "-m", _PARTS[number], *arguments]
+    numbered = {**env, "TESSERA_TEST_PART": str(number), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=numbered, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            say(f"{number + 1}| {line.rstrip()}")
+    return process.returncode
 
 
 def _passes(check: Sequence[str], env: dict[str, str]) -> bool:

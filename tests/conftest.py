@@ -22,8 +22,6 @@ from tests.servers import server_settings, spark_server
 CRASH = Path(__file__).parent / "crash"
 
 
-# Before xdist looks at the groups.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
@@ -31,16 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.platform)
         if "engine" in fixtures or item.get_closest_marker("platform"):
             item.add_marker(pytest.mark.spark)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        if CRASH in item.path.parents or item.get_closest_marker("platform"):
+            item.add_marker(pytest.mark.waits)
     # It takes time and memory from whatever runs beside it.
     items.sort(key=lambda item: item.get_closest_marker("platform") is not None)
-
-
-def _group(item: pytest.Item) -> str:
-    """Name the tests that `./run test` leaves to one process, because they share what takes long to make."""
-    if item.get_closest_marker("platform"):
-        return "platform"
-    return "crash" if CRASH in item.path.parents else "others"
 
 
 @pytest.fixture(scope="session")

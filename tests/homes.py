@@ -21,8 +21,8 @@ def settings_at(home: Path) -> Settings:
 def free_port() -> int:
     """A port that is free together with the next one, where the Spark server listens."""
     # Processes that share the tests look at different ones, so that none takes what another is about to.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first_port = 19200 + worker % 2 * 5400 + os.getpid() % 500 * 4
+    part = int(os.environ.get("TESSERA_TEST_PART", "0"))
+    first_port = 19200 + part * 5400 + os.getpid() % 500 * 4
     for port in range(first_port, first_port + 3400, 2):
         with socket.socket() as first, socket.socket() as second:
             try:
