@@ -47,10 +47,14 @@ def test(ready: Ready, arguments: Sequence[str]) -> int:
 
 def _test_part(number: int, arguments: Sequence[str], env: dict[str, str]) -> int:
     """Run the tests of one part, and print each line when it is whole."""
-    command = [VENV_PYTHON, "-m", "pytest", "-m", _PARTS[number], *arguments]
-    numbered = {**env, "TESSERA_TEST_PART": str(number), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, cwd=CHECKOUT, env=numbered, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(VENV_PYTHON), "-m", "pytest", "-m", _PARTS[number], *arguments],
+        cwd=CHECKOUT,
+        env={**env, "TESSERA_TEST_PART": str(number), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         for line in process.stdout or ():
             say(f"{number + 1}| {line.rstrip()}")
