@@ -28,6 +28,8 @@ def test_some_steps_are_asked_for_and_what_is_left_is_told(terminal: Terminal) -
 
 
 def test_a_second_maintenance_is_refused_and_an_unknown_step(terminal: Terminal) -> None:
+    # It waits for that long, in case the first was killed.
+    terminal.patch.setenv("TESSERA_INGEST__LEASE_SECONDS", "1.5")
     with terminal.catalog() as catalog:
         other = catalog.create_maintenance({}, "a test")
         catalog.begin_maintenance(other.id, Attempt(id="other", run="a test", lease_seconds=3600))
