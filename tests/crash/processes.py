@@ -91,6 +91,10 @@ class Program:
         """Let it go on after it stopped itself."""
         os.kill(self._pid, signal.SIGCONT)
 
+    def stop(self) -> None:
+        """Stop it wherever it is."""
+        os.kill(self._pid, signal.SIGSTOP)
+
     @property
     def _pid(self) -> int:
         assert self._process.pid is not None
