@@ -19,6 +19,7 @@ SOME = {
     "export": (Fault.EXPORT, Fault.FINISH_EXPORT),
     "export-cancelled": (Fault.UNDO_EXPORT,),
     "delete": (Fault.APPLY_SYSTEM_JOB, Fault.TAKE_OUT),
+    "delete-lake": (Fault.DROP_BATCH,),
 }
 # Killed at by the tests of their own room.
 ELSEWHERE = {
