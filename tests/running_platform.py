@@ -12,7 +12,6 @@ import psutil
 
 from tests.airflow_api import AirflowApi, wait_until
 from tests.homes import free_port, link_jars
-from tests.servers import FOR_TINY_FRAMES
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -58,7 +57,6 @@ class RunningPlatform:
             "TESSERA_HOME": str(self.home),
             "TESSERA_PORT": str(self.port),
             "TESSERA_ENGINE__MEMORY": "1g",
-            "SPARK_SUBMIT_OPTS": FOR_TINY_FRAMES,
             # Only the tests look into the landing folders, and when they are ready for it.
             "TESSERA_LANDING__SCHEDULE": "",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),

@@ -24,8 +24,9 @@ def server_settings(home: Path) -> Settings:
 
 
 # Tests have tiny frames: compiling a query for them, planning it anew between its stages, and keeping sums of a table
-# beside each commit take longer than they save. A server that a command starts, and the demo's, work as shipped.
-FOR_TINY_FRAMES = " ".join(
+# beside each commit take longer than they save. What a test starts as a user
+# would, a platform or a command, works as shipped.
+_FOR_TINY_FRAMES = " ".join(
     f"-D{setting}"
     for setting in (
         "spark.sql.codegen.wholeStage=false",
@@ -43,7 +44,7 @@ def spark_server(settings: Settings) -> Iterator[Engine]:
         yield Engine.parse(given)
         return
     with be_client(settings.home), pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SPARK_SUBMIT_OPTS", FOR_TINY_FRAMES)
+        patched.setenv("SPARK_SUBMIT_OPTS", _FOR_TINY_FRAMES)
         address = server.ensure_running(settings)
         patched.undo()
         yield Engine.parse(f"{address}/;token={engine_token(settings.home)}")
