@@ -24,8 +24,8 @@ def server_settings(home: Path) -> Settings:
 
 
 # Tests have tiny frames: compiling a query for them, planning it anew between its stages, and keeping sums of a table
-# beside each commit take longer than they save. What a test starts as a user
-# would, a platform or a command, works as shipped.
+# beside each commit take longer than they save. What a test starts as a user would, a platform or a command, works as
+# shipped.
 _FOR_TINY_FRAMES = " ".join(
     f"-D{setting}"
     for setting in (
