@@ -10,13 +10,12 @@ from jobs.catalog.database import Catalog, utc_now
 from jobs.catalog.previews import Preview, PreviewStatus
 from jobs.cli import options, output
 from jobs.dag_runs import done_by_run
-from jobs.preview_sample.models import (
+from jobs.preview_sample.models import PreviewParams, PreviewResult
+from jobs.preview_sample.rows import (
     DatasetOverlapRow,
     DatasetRow,
     NamespaceOverlapRow,
     NamespaceRow,
-    PreviewParams,
-    PreviewResult,
     ReportRow,
     StatusRow,
 )

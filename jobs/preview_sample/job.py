@@ -20,7 +20,8 @@ from jobs.lake.definition import ensure
 from jobs.lake.runs import read as read_keyed
 from jobs.lake.sql import literal
 from jobs.lake.tables import Written, read, replace_partition, replace_where
-from jobs.preview_sample.models import AGE_DAYS, REPORTS, PreviewPlan, PreviewResult, ReportRow, SampledDataset
+from jobs.preview_sample.models import PreviewPlan, PreviewResult, SampledDataset
+from jobs.preview_sample.rows import AGE_DAYS, REPORTS, ReportRow
 from jobs.preview_sample.transforms.groups import (
     DATASET,
     FRAGMENTS_OF,

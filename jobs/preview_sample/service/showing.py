@@ -8,7 +8,8 @@ from typing import Any
 from jobs.catalog.database import Catalog
 from jobs.catalog.previews import Preview
 from jobs.errors import InvalidRequest, NotFound, known_here, shortened
-from jobs.preview_sample.models import (
+from jobs.preview_sample.models import PreviewResult
+from jobs.preview_sample.rows import (
     ALL,
     IDLE_DAYS,
     ChangeRow,
@@ -18,7 +19,6 @@ from jobs.preview_sample.models import (
     DatasetStatsRow,
     NamespaceOverlapRow,
     NamespaceRow,
-    PreviewResult,
     ReportRow,
     StatusRow,
     UnstitchedRow,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, functions as F
 
-from jobs.preview_sample.models import AGE_DAYS, IDLE_DAYS
+from jobs.preview_sample.rows import AGE_DAYS, IDLE_DAYS
 from jobs.profiles.models import (
     DATASETS,
     EVENTS,

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jobs.catalog.definitions import DatasetKind, NamespaceType
-from jobs.preview_sample.models import (
+from jobs.preview_sample.models import Baseline, PreviewPlan, PreviewResult
+from jobs.preview_sample.rows import (
     AGE_DAYS,
     ALL,
     IDLE_DAYS,
     NONE,
-    Baseline,
     ChangeRow,
     CutListRow,
     DatasetOverlapRow,
@@ -18,8 +18,6 @@ from jobs.preview_sample.models import (
     DatasetStatsRow,
     NamespaceOverlapRow,
     NamespaceRow,
-    PreviewPlan,
-    PreviewResult,
     StatusRow,
     UnstitchedRow,
     namespace_id,

@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from jobs.lake.sql import quoted
 from jobs.lake.store import Store
 from jobs.lake.tables import Column, Table
-from jobs.preview_sample.models import PreviewPlan, PreviewResult, ReportRow, StatusRow
+from jobs.preview_sample.models import PreviewPlan, PreviewResult
+from jobs.preview_sample.rows import ReportRow, StatusRow
 
 REPORT_ID, REPORT_AT = "report_id", "report_at"
 _RATIO, _ERROR = "sampling_ratio", "standard_error"

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.preview_sample.models import DatasetRow
+from jobs.preview_sample.rows import DatasetRow
 from tests.jobs.cli.terminal import Terminal
 from tests.jobs.preview_sample.oracle import done
 

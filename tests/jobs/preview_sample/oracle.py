@@ -10,7 +10,8 @@ from jobs.catalog.definitions import Dataset, DatasetKind, Namespace
 from jobs.catalog.records import Attempt
 from jobs.ingest.models import BatchOrder
 from jobs.lake.commits import CommitInfo
-from jobs.preview_sample.models import ALL, IDLE_DAYS, NONE, Baseline, PreviewPlan, PreviewResult, SampledDataset
+from jobs.preview_sample.models import Baseline, PreviewPlan, PreviewResult, SampledDataset
+from jobs.preview_sample.rows import ALL, IDLE_DAYS, NONE
 from jobs.preview_sample.transforms.reports import reports
 from jobs.preview_sample.transforms.sampling import Group
 from tests.builders import NAMESPACES, at, crm, loyalty, web

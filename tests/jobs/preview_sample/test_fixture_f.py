@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict, NotFound
 from jobs.merge_policies.models import PolicyBody
-from jobs.preview_sample.models import REPORTS, PreviewResult
+from jobs.preview_sample.models import PreviewResult
+from jobs.preview_sample.rows import REPORTS
 from jobs.preview_sample.service import due
 from jobs.preview_sample.service.showing import newest
 from jobs.settings import Settings

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pyspark.sql import SparkSession
 
-from jobs.preview_sample.models import IDLE_DAYS, PreviewResult
+from jobs.preview_sample.models import PreviewResult
+from jobs.preview_sample.rows import IDLE_DAYS
 from jobs.preview_sample.transforms.groups import FRAGMENTS_OF, FRAGMENTS_WITH, groups
 from jobs.preview_sample.transforms.reports import reports
 from jobs.preview_sample.transforms.sampling import Group
