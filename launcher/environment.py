@@ -116,6 +116,8 @@ def _tunable_airflow_settings() -> dict[str, str]:
         "API__EXPOSE_CONFIG": "False",
         # Two cores under load answer late; the default of 5 s ends tasks that are well.
         "WORKERS__EXECUTION_API_TIMEOUT": "30",
+        # About a minute of attempts: an API server that was killed is back by then, and its tasks go on.
+        "WORKERS__EXECUTION_API_RETRIES": "8",
         # A task's token must outlive the task: one that is renewed in its last second ends the task.
         "EXECUTION_API__JWT_EXPIRATION_TIME": "172800",
         "SCHEDULER__CATCHUP_BY_DEFAULT": "False",

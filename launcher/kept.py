@@ -1,5 +1,6 @@
 """One component that is started again when it dies."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -12,7 +13,7 @@ from launcher.command import last_lines
 from launcher.components import SCHEDULER, Component
 from launcher.environment import COMPONENT_MARK
 from launcher.machine import Machine
-from launcher.processes import stop_marked, stop_tasks
+from launcher.processes import stop_marked, stop_orphaned_tasks, stop_tasks
 from launcher.record import FAILED, RUNNING, WAITING, ComponentRecord
 from launcher.steps import say
 
@@ -113,24 +114,25 @@ class WorkerWatch:
 
     A worker that dies while it waits for work takes the lock of the work queue with it, and no other worker ever gets
     anything again; one that dies at work leaves its task's process behind and its place occupied. Airflow mends
-    neither, so the scheduler is started anew, as soon as the other workers are idle.
+    neither, so the task is ended at once, and the scheduler started anew as soon as the other workers are idle.
     """
 
     _LONGEST_WAIT_SECONDS = 120
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
+        self._home = home
         self._known: dict[int, set[int]] = {}
         self._lost_at: float | None = None
 
     def needs_restart(self, scheduler_pid: int) -> bool:
-        """Look at the workers of a scheduler; whether it should be started anew now."""
+        """Look at the workers of a scheduler, end the tasks of dead ones; whether it should be started anew now."""
         if scheduler_pid not in self._known:
             self._known, self._lost_at = {scheduler_pid: set()}, None
         workers = _workers(scheduler_pid)
-        known = self._known[scheduler_pid]
-        if known - workers.keys() and self._lost_at is None:
-            self._lost_at = time.monotonic()
-        known.update(workers)
+        if self._known[scheduler_pid] - workers.keys():
+            self._lost_at = self._lost_at or time.monotonic()
+            stop_orphaned_tasks(self._home)
+        self._known[scheduler_pid] = set(workers)
         if self._lost_at is None:
             return False
         is_idle = not any(workers.values())
@@ -140,11 +142,11 @@ class WorkerWatch:
 def _workers(scheduler_pid: int) -> dict[int, bool]:
     """Return the living workers, each with whether it is at work."""
     workers = {}
-    try:
+    with contextlib.suppress(psutil.Error):
         for child in psutil.Process(scheduler_pid).children():
-            title = " ".join(child.cmdline())
-            if child.status() != psutil.STATUS_ZOMBIE and ("LocalExecutor" in title or "spawn_main" in title):
-                workers[child.pid] = bool(child.children())
-    except psutil.Error:
-        return workers
+            # A child that ends while it is looked at hides no other.
+            with contextlib.suppress(psutil.Error):
+                title = " ".join(child.cmdline())
+                if child.status() != psutil.STATUS_ZOMBIE and ("LocalExecutor" in title or "spawn_main" in title):
+                    workers[child.pid] = bool(child.children())
     return workers

@@ -54,20 +54,35 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
 
 
 def stop_tasks(home: Path) -> None:
-    """End the tasks that Airflow's workers run, and only them, so that the workers still report how they ended.
+    """End the scheduler and the tasks that its workers run, and no worker, so that these still report how they ended.
 
     Then a task is retried, or failed, at once; one that vanishes together with its worker is missed only when it has
-    been silent for a while.
+    been silent for a while. The scheduler is asked first: else it begins a next attempt meanwhile.
     """
-    tasks = []
-    for process in marked(home, SCHEDULER):
-        with contextlib.suppress(OSError):
-            # Every component is a session of its own, and within it every task is a process group of its own.
-            if os.getpgid(process.pid) != os.getsid(process.pid):
-                tasks.append(process)
-    if tasks:
+    watchers, _ = _scheduler_and_tasks(home)
+    for process in watchers:
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == process.pid:
+                process.terminate()
+    for _ in range(_ROUNDS):
+        _, tasks = _scheduler_and_tasks(home)
+        if not tasks:
+            break
         stop(tasks, _TASK_GRACE_SECONDS)
         time.sleep(_REPORT_SECONDS)
+
+
+def stop_orphaned_tasks(home: Path) -> None:
+    """End the tasks whose worker is dead: Airflow tries them again, and none must be at work twice."""
+    watchers, tasks = _scheduler_and_tasks(home)
+    watching = {process.pid for process in watchers}
+    orphans = []
+    for process in tasks:
+        with contextlib.suppress(psutil.Error, OSError):
+            if psutil.Process(os.getpgid(process.pid)).ppid() in watching:
+                continue
+        orphans.append(process)
+    stop(orphans, _TASK_GRACE_SECONDS)
 
 
 def stop_marked(home: Path, component: str | None = None, grace_seconds: float = 10) -> int:
@@ -79,6 +94,20 @@ def stop_marked(home: Path, component: str | None = None, grace_seconds: float =
         stopped.update(process.pid for process in found)
         stop(found, grace_seconds)
     return len(stopped)
+
+
+def _scheduler_and_tasks(home: Path) -> tuple[list[psutil.Process], list[psutil.Process]]:
+    """Return the scheduler with its workers, and the processes of the tasks.
+
+    Every component is a session of its own, and within it every task is a process group of its own.
+    """
+    watchers: list[psutil.Process] = []
+    tasks: list[psutil.Process] = []
+    for process in marked(home, SCHEDULER):
+        with contextlib.suppress(OSError):
+            is_task = os.getpgid(process.pid) != os.getsid(process.pid)
+            (tasks if is_task else watchers).append(process)
+    return watchers, tasks
 
 
 def describe(process: psutil.Process | None) -> str:

@@ -43,7 +43,7 @@ class Supervisor:
         self._machine = machine
         self._stopping = threading.Event()
         self._kept = [Kept(component, machine) for component in components(machine)]
-        self._workers = WorkerWatch()
+        self._workers = WorkerWatch(machine.home)
         self._health_at = time.monotonic() + _HEALTH_SECONDS
         self._silent_since: dict[str, float] = {}
         started = datetime.now(UTC).isoformat()
@@ -64,7 +64,7 @@ class Supervisor:
             while not self._stopping.wait(_LOOK_SECONDS):
                 migration = self._migrated(migration)
                 for kept in self._kept:
-                    if self._record.is_database_ready or not kept.component.is_airflow:
+                    if self._may_run(kept):
                         kept.look()
                 self._watch_signs_of_life()
                 self._tell()
@@ -101,6 +101,15 @@ class Supervisor:
         write_json(self._migration_stamp, _migration_state())
         self._record.is_database_ready = True
         return None
+
+    def _may_run(self, kept: Kept) -> bool:
+        if not kept.component.is_airflow:
+            return True
+        if not self._record.is_database_ready:
+            return False
+        # A task that cannot tell the API server that it begins loses an attempt.
+        is_to_start_tasks = kept.component.name == SCHEDULER and kept.pid is None
+        return not is_to_start_tasks or health.heartbeats(self._machine) is not None
 
     def _watch_signs_of_life(self) -> None:
         scheduler = next(kept for kept in self._kept if kept.component.name == SCHEDULER)

@@ -15,10 +15,11 @@ from tests.homes import free_port, link_jars
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-# The first attempt waits for its file `go`; an attempt after a kill returns at once.
+# The first attempt waits for its file `go`, a stubborn one heeds no request to end; an attempt after a kill returns at
+# once.
 HELD_DAG = '''
 """A task that waits until it is told to go on."""
-import os, time
+import os, signal, time
 from datetime import timedelta
 from pathlib import Path
 from airflow.sdk import DAG, get_current_context, task
@@ -32,6 +33,8 @@ with DAG("held", schedule=None, default_args={"retries": 3, "retry_delay": timed
         files.mkdir(parents=True, exist_ok=True)
         if context["ti"].try_number > 1:
             return
+        if context["run_id"].endswith("stubbornly"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         (files / "pid").write_text(str(os.getpid()))
         while not (files / "go").exists():
             time.sleep(0.2)

@@ -71,13 +71,19 @@ def test_a_killed_scheduler_comes_back_and_its_run_is_retried(platform: RunningP
 
 
 def test_a_worker_killed_in_the_middle_of_a_run_has_its_run_retried(platform: RunningPlatform) -> None:
+    other = platform.hold_run("while-another-works")
     task = platform.hold_run("while-worker-dies")
     worker = psutil.Process(task).parent()
     assert worker is not None
     kill(worker.pid)
-    platform.up()
+    # At once, so that no second attempt meets it; the other run's worker is left to end its work.
+    wait_until(lambda: not psutil.pid_exists(task), 60, "the task without a worker to end")
+    assert psutil.pid_exists(other)
+    platform.let_go("while-another-works")
     assert platform.end_of("while-worker-dies") == ("success", 2)
-    assert not psutil.pid_exists(task)
+    assert platform.end_of("while-another-works") == ("success", 1)
+    platform.up()
+    assert platform.status()["whole"]
 
 
 def test_killed_idle_workers_do_not_hold_up_the_next_run(platform: RunningPlatform) -> None:
@@ -104,9 +110,12 @@ def test_after_the_supervisor_was_killed_up_starts_anew_and_the_run_is_retried(p
 
 def test_down_leaves_no_process_also_in_the_middle_of_a_run(platform: RunningPlatform) -> None:
     platform.hold_run("while-going-down")
+    # Ending it takes time, in which nothing is tried again.
+    platform.hold_run("while-going-down-stubbornly")
     done = platform.run("down")
     assert done.returncode == 0, done.stdout
     assert platform.processes() == []
     assert platform.run("status").returncode == 1
     platform.up()
     assert platform.end_of("while-going-down") == ("success", 2)
+    assert platform.end_of("while-going-down-stubbornly") == ("success", 2)
