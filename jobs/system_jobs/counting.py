@@ -9,29 +9,20 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from jobs.catalog.definitions import DatasetKind
-from jobs.identities.components import components
 from jobs.identities.transforms import (
-    DATASET as SAID_BY,
     IDENTITY,
     PROFILE_ID,
     WAS_PROFILE,
     all_of,
     as_known,
-    edges,
     identities_table,
-    pairs,
     profile_id_of,
-    reassigned,
-    seen,
-    sightings,
 )
 from jobs.ingest.transforms.events import event_fragments
-from jobs.ingest.transforms.links import link_rows
 from jobs.ingest.transforms.records import FRAGMENT_KEY, record_fragments
 from jobs.lake.keyed_table import DELETE, OP, SEQ, KeyedTable
 from jobs.lake.layout import Layout
 from jobs.lake.runs import read as read_keyed, read_keys
-from jobs.lake.schema import BATCH
 from jobs.lake.staging import Staging
 from jobs.merge_policies.models import GraphType
 from jobs.profiles.models import DIGEST
@@ -48,6 +39,7 @@ from jobs.profiles.transforms import (
 from jobs.session.progress import Progress
 from jobs.system_jobs.correcting import Correction, all_there, correction, fragments as own_fragments
 from jobs.system_jobs.models import Effect, EffectPlan, PlannedSource, PlannedView, PolicyEffect, Removed
+from jobs.system_jobs.stitching import stitched
 from jobs.system_jobs.transforms import by_batch, changed_attributes, effects, lost_namespaces
 
 _KEY = FRAGMENT_KEY.name
@@ -60,11 +52,11 @@ def effect(spark: SparkSession, plan: EffectPlan, staging: Staging, progress: Pr
     removed = now.removed if now else all_there(spark, plan.delete)
     rows = _rows_by_batch(spark, plan, removed)
     gone = _gone_from_cut(spark, plan, staging, now)
-    if gone is None:
+    if gone is None and not plan.links_leaving:
         untouched = tuple(_effect_on(view, 0, 0, 0) for view in plan.views)
         return Effect(removed=removed, rows_by_batch=rows, policies=untouched)
     progress.stage("finding the profiles that are concerned")
-    scope = _scope(spark, plan, staging, gone)
+    scope = _scope(spark, plan, staging, gone or _Gone(spark.createDataFrame([], f"{_KEY} string"), None))
     policies, attributes, namespaces = [], {}, {}
     for view in plan.views:
         progress.stage("making profiles without it", policy=view.policy.id)
@@ -89,7 +81,7 @@ class _Gone:
 
     Args:
         keys: primary identities whose fragment of the dataset goes or becomes another one: `_identity`.
-        correction: what takes its place; None when the whole dataset goes.
+        correction: what takes its place; None when the whole dataset goes, or no fragment.
     """
 
     keys: DataFrame
@@ -158,13 +150,16 @@ def _scope(spark: SparkSession, plan: EffectPlan, staging: Staging, gone: _Gone)
     table = _at(identities_table(plan.delete.store), plan.identities.version if plan.identities else None)
     runs = plan.identities.runs if plan.identities else ()
     known = as_known(read_keyed(spark, table, Layout.of(runs)))
-    assigned = _joined_again(plan, staging, gone, known)
+    found = gone.correction
+    again = found.again if found is not None and found.removed.applied_again else None
+    assigned = stitched(spark, plan, staging, again, known)
     keys = gone.keys.select(F.col(_KEY).alias(IDENTITY)).distinct()
     now = known.select(IDENTITY, F.col(WAS_PROFILE).alias(PROFILE_ID))
     before = now.join(keys, IDENTITY, "left_semi").select(PROFILE_ID)
     graph = now
     if assigned is not None:
-        graph = now.join(assigned, IDENTITY, "left_anti").unionByName(assigned.select(IDENTITY, PROFILE_ID))
+        standing = assigned.where(F.col(PROFILE_ID).isNotNull()).select(IDENTITY, PROFILE_ID)
+        graph = now.join(assigned, IDENTITY, "left_anti").unionByName(standing)
         before = before.union(assigned.where(F.col(WAS_PROFILE).isNotNull()).select(WAS_PROFILE))
         keys = keys.union(assigned.select(IDENTITY)).distinct()
     after = graph.join(keys, IDENTITY, "left_semi").select(PROFILE_ID)
@@ -174,24 +169,13 @@ def _scope(spark: SparkSession, plan: EffectPlan, staging: Staging, gone: _Gone)
     return _Scope(ids, alone, members, staging.put(_fragments_after(spark, plan, gone, members), "fragments"))
 
 
-def _joined_again(plan: EffectPlan, staging: Staging, gone: _Gone, known: DataFrame) -> DataFrame | None:
-    """Stitch what events say that are applied again, without writing it; None when there are none."""
-    if gone.correction is None or not gone.correction.removed.applied_again:
-        return None
-    said = link_rows(gone.correction.again, plan.delete, _KEY).withColumn(SAID_BY, F.lit(plan.delete.dataset.id))
-    links = staging.put(said.drop(BATCH), "said")
-    named = staging.put(seen(sightings(links), known, anew=False), "seen")
-    labels = components(edges(pairs(links), named), staging, plan.driver_links)
-    return staging.put(reassigned(named, labels, known), "assigned")
-
-
 def _fragments_after(spark: SparkSession, plan: EffectPlan, gone: _Gone, members: DataFrame) -> DataFrame:
     """Read the fragments of identities at the cut, without those that go and with what takes their place."""
     keys = members.select(F.col(IDENTITY).alias(FRAGMENT))
     frames = []
     for source in plan.fragments:
         is_own = source.dataset.id == plan.delete.dataset.id
-        if is_own and gone.correction is None:
+        if is_own and plan.delete.removed is None:
             continue
         frame = _fragments_of(spark, plan, source, keys)
         if is_own and gone.correction is not None:

@@ -14,6 +14,7 @@ from jobs.catalog.policies import MergePolicy
 from jobs.catalog.refreshes import CutTable
 from jobs.catalog.system_jobs import RequestType
 from jobs.catalog.union_schema import UnionSchema
+from jobs.identities.models import LinkSource
 from jobs.ingest.models import BatchOrder, DatasetTables, IngestPlan
 from jobs.lake.commits import CommitInfo, Written
 from jobs.profiles.models import FragmentSource
@@ -134,6 +135,12 @@ class PlannedSource(FragmentSource):
     version: int | None = None
 
 
+class PlannedLinks(LinkSource):
+    """Links of a dataset as they are in the cut."""
+
+    version: int
+
+
 class Landed(_Model):
     """Rows of the lake that were judged for the Profile store as one batch."""
 
@@ -190,6 +197,12 @@ class EffectPlan(_Model):
     events_version: int | None = Field(default=None, description="Version of its table of events in the cut")
     fragments: tuple[PlannedSource, ...] = ()
     identities: CutTable | None = None
+    links_leaving: tuple[PlannedLinks, ...] = Field(
+        default=(), description="Of the links in the cut, those that go with the lake"
+    )
+    links_staying: tuple[PlannedLinks, ...] = Field(
+        default=(), description="When links go, the others in the cut; they alone say then who is one person"
+    )
     union: UnionSchema
     views: tuple[PlannedView, ...] = ()
     driver_links: int = Field(ge=1)

@@ -5,10 +5,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jobs.catalog.records import BatchStatus
 from tests.airflow_api import wait_until
+from tests.dags.workplace import SANDBOX, Workplace, events
 from tests.running_platform import RunningPlatform, kill
 
-pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(1200)]
 
 
 def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -> None:
@@ -52,13 +54,26 @@ def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningP
     assert (state, tries <= 2) == ("success", True)
 
 
-def test_a_killed_spark_server_comes_back(platform: RunningPlatform) -> None:
+def test_a_killed_spark_server_comes_back_and_a_run_at_work_is_retried_with_every_row_once(
+    platform: RunningPlatform, tmp_path: Path
+) -> None:
+    workplace = Workplace(platform, tmp_path)
+    workplace.apply(events("taps"))
+    file = workplace.write("orphaned", rows=100_000)
+    workplace.airflow.start("orphaned", workplace.request("taps", file, "orphaned"))
+    staging = platform.home / "store" / SANDBOX / "staging"
+    wait_until(lambda: any(staging.glob("*/*")), 300, "Spark to write")
     spark = platform.spark()
     kill(spark.pid)
     spark.wait(10)
     platform.up()
     assert platform.status()["whole"]
     assert platform.spark() != spark
+    assert workplace.airflow.end_of("orphaned", 600)["state"] == "success"
+    assert workplace.airflow.tries("orphaned", "ingest_batch") == 2
+    with workplace.catalog() as catalog:
+        assert catalog.batch("orphaned").status is BatchStatus.ACTIVE
+    assert workplace.rows("lake/taps", "orphaned") == 100_000
 
 
 def test_a_killed_scheduler_comes_back_and_its_run_is_retried(platform: RunningPlatform) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import DatasetKind
 from jobs.catalog.records import Batch, BatchStatus, DatasetRecord
-from jobs.catalog.refreshes import Cut
+from jobs.catalog.refreshes import Cut, TakenBatch
 from jobs.catalog.system_jobs import Asked
 from jobs.ingest.models import BatchOrder, IngestPlan
 from jobs.ingest.service.lake_source import sources_of
@@ -24,6 +24,7 @@ from jobs.system_jobs.models import (
     EffectPlan,
     Landed,
     Plan,
+    PlannedLinks,
     PlannedSource,
     PlannedView,
     Removed,
@@ -48,11 +49,13 @@ def effect_plan(
     Raises:
         InvalidRequest, Conflict: the batch counts no more.
     """
-    record, cut = catalog.dataset(asked.dataset_id), catalog.cut()
+    record, (cut, in_graph) = catalog.dataset(asked.dataset_id), catalog.cut_and_batches()
     commit = CommitInfo(job="plan_deletion", batch=name, attempt=attempt, run=run)
     own = _as_a_batch(catalog, settings, record, at, commit)
     delete = delete_plan(catalog, asked, own)
-    taken = {one.batch_id for one in catalog.taken_batches() if one.is_counted}
+    taken = {one.batch_id for one in in_graph if one.is_counted}
+    leaving = [one for one in in_graph if _is_leaving(one, asked)]
+    staying = [one for one in in_graph if not _is_leaving(one, asked)]
     events = cut.table(f"events/{record.id}") if cut else None
     return EffectPlan(
         delete=delete,
@@ -61,6 +64,8 @@ def effect_plan(
         events_version=events.version if events else None,
         fragments=_sources(catalog, settings, cut, taken) if cut else (),
         identities=cut.table("identities") if cut else None,
+        links_leaving=_links(catalog, settings, cut, leaving) if cut else (),
+        links_staying=_links(catalog, settings, cut, staying) if cut and leaving else (),
         union=merge_policies.union_schema(catalog, settings),
         views=_views(catalog, settings, cut) if cut else (),
         driver_links=settings.graph.driver_links,
@@ -207,6 +212,31 @@ def _sources(catalog: Catalog, settings: Settings, cut: Cut, taken: set[str]) ->
                 sandbox=catalog.sandbox,
                 generation=table.generation,
                 batches=tuple(BatchOrder(batch_id=batch.batch_id, seq=batch.seq) for batch in batches),
+                version=table.version,
+            )
+        )
+    return tuple(found)
+
+
+def _is_leaving(batch: TakenBatch, asked: Asked) -> bool:
+    """Tell whether the links of a batch go, too."""
+    return asked.lake and batch.dataset_id == asked.dataset_id and asked.batch_id in (None, batch.batch_id)
+
+
+def _links(catalog: Catalog, settings: Settings, cut: Cut, batches: Sequence[TakenBatch]) -> tuple[PlannedLinks, ...]:
+    found = []
+    for record in catalog.datasets():
+        table = cut.table(f"links/{record.id}")
+        names = tuple(batch.batch_id for batch in batches if batch.dataset_id == record.id)
+        if table is None or not names:
+            continue
+        found.append(
+            PlannedLinks(
+                dataset=record.definition,
+                store_root=settings.store_root,
+                sandbox=catalog.sandbox,
+                generation=record.generation,
+                batches=names,
                 version=table.version,
             )
         )

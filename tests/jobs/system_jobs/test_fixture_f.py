@@ -6,13 +6,15 @@ import pytest
 
 from jobs.catalog.system_jobs import RequestType, SystemJobStatus
 from jobs.errors import Conflict, InvalidRequest, NotFound
+from jobs.merge_policies import service as merge_policies
 from jobs.preview_sample.models import PreviewResult
 from jobs.profiles.models import RefreshResult
 from jobs.session.engines import Engine
-from jobs.system_jobs.models import Removed, SystemJobParams
+from jobs.system_jobs.models import Plan, Removed, SystemJobParams
 from jobs.system_jobs.service import dry_run, edit, remove, summary
 from tests.builders import LOYALTY_ROWS, at, event
 from tests.fixture_f import P1, P2, P3, P4, P5
+from tests.jobs.conftest import POLICIES
 from tests.jobs.exports.exporting import export, rows
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles.refreshing import by_identities, profiles, refresh, the_cut
@@ -30,6 +32,17 @@ def reported(company: Workshop) -> PreviewResult:
     newest = company.catalog.newest_preview()
     assert newest is not None
     return PreviewResult.model_validate(newest.result)
+
+
+def foretold(plan: Plan) -> dict[str, tuple[int, int, int]]:
+    """What a plan says of each policy: profiles that vanish, change and appear."""
+    return {one.policy: (one.vanish, one.change, one.appear) for one in plan.policies}
+
+
+def came_to(company: Workshop) -> dict[str, tuple[int, int, int]]:
+    """The same as the newest refresh counted it: of an id that ends it knows whether its identities stayed."""
+    result = RefreshResult.model_validate(company.catalog.refreshes(1)[0].result)
+    return {name: (view.vanished + view.merged, view.changed, view.created) for name, view in result.views.items()}
 
 
 def test_a_dataset_goes_as_it_was_planned_and_comes_back_when_it_is_ingested_again(
@@ -89,13 +102,56 @@ def test_without_its_records_a_profile_stays_one_until_links_go_with_the_lake(
     assert (plan.policy.vanish, plan.policy.change, plan.lake_rows) == (1, 1, 0)
 
     thorough = asked(company, dataset="crm", lake=True)
-    assert planned(company, engine, thorough).lake_rows == 2
+    plan = planned(company, engine, thorough)
+    # No fragment is left to go, only links: the person falls in two.
+    assert (plan.removed, plan.lake_rows, foretold(plan)) == (Removed(fragments=0, events=0), 2, {"default": (0, 1, 1)})
     ran(company, engine, thorough)
+    assert came_to(company) == foretold(plan)
     assert company.lake("crm", "personID") == []
     assert company.named("crm") == set()
     found = by_identities(profiles(company))
     assert found.keys() == {frozenset({"Email:a@x.io"}), frozenset({"CRMID:c1", "ECID:k1"}), P3, P4, P5}
     assert refresh(company, full=True).views["default"].changed == 0
+
+
+def test_with_the_lake_what_only_its_links_joined_falls_apart_as_it_was_planned(
+    company: Workshop, engine: Engine
+) -> None:
+    merge_policies.create(company.catalog, POLICIES[0])
+    # Refused now, and applied when b3 goes: it says that k2 is c2.
+    later = event("e3", timestamp="2024-01-02T13:00:00Z", **{"endUserIDs.ecid": "k2", "personID": "c2"})
+    company.ingest("web", later, event("e5"), batch_id="b5", at=at(5))
+    refresh(company)
+    batch = asked(company, batch="b3", lake=True)
+    plan = planned(company, engine, batch)
+    # k1 leaves c1, k2 joins c2, and nobody names k3 any more.
+    assert foretold(plan) == {"default": (2, 2, 1), "single": (1, 2, 0)}
+    ran(company, engine, batch)
+    assert came_to(company) == foretold(plan)
+    k1, a, z = (frozenset({name}) for name in ("ECID:k1", "Email:a@x.io", "Email:z@x.io"))
+    assert by_identities(profiles(company)).keys() == {k1, a | {"CRMID:c1"}, P2 | P4, z}
+
+    whole = asked(company, dataset="crm", lake=True)
+    plan = planned(company, engine, whole)
+    # c1 leaves a@x.io without the id of both, and b@x.io leaves c2.
+    assert foretold(plan) == {"default": (1, 1, 1), "single": (2, 0, 0)}
+    ran(company, engine, whole)
+    assert came_to(company) == foretold(plan)
+    assert by_identities(profiles(company)).keys() == {k1, a, z, P4 | {"CRMID:c2"}}
+
+
+def test_6_5_4_without_its_batch_of_events_three_profiles_are_left(company: Workshop, engine: Engine) -> None:
+    record = asked(company, dataset="web", batch="b3")
+    plan = planned(company, engine, record)
+    assert (record.request_type, plan.removed) == (RequestType.DELETE_EE_BATCH, Removed(fragments=3, events=4))
+    assert foretold(plan) == {"default": (2, 1, 0)}
+    assert ran(company, engine, record).status is SystemJobStatus.SUCCESS
+    assert came_to(company) == foretold(plan)
+    found = by_identities(profiles(company))
+    # k1 is still c1's: what rows said of identities stays.
+    assert found.keys() == {P1, P2, P3}
+    assert (found[P1][FIRST], found[P1].get("_events", 0)) == ("Ann", 0)
+    assert reported(company).status.total_rows == 3
 
 
 def test_a_batch_of_events_goes_and_what_was_refused_because_of_it_is_applied_again(

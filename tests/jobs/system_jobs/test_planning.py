@@ -1,4 +1,4 @@
-"""Which exports a deletion names; without Spark."""
+"""What a deletion is told to count, and which exports it names; without Spark."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.refreshes import CutTable, GraphBatch
 from jobs.catalog.system_jobs import Asked
 from jobs.settings import Settings
-from jobs.system_jobs.models import Effect, Plan, Removed
+from jobs.system_jobs.models import Effect, EffectPlan, Plan, Removed
 from jobs.system_jobs.service.effects import counted
 from tests.jobs.catalog.builders import active_batch, attempt, crm, definitions, web
 
@@ -42,10 +42,18 @@ def exporting(catalog: Catalog, dataset: str) -> str:
     return job.id
 
 
-def planned(catalog: Catalog, settings: Settings, asked: Asked) -> Plan:
+def planned(catalog: Catalog, settings: Settings, asked: Asked) -> tuple[EffectPlan, Plan]:
     """Plan a deletion of which nothing is counted."""
-    nothing = Effect(removed=Removed(fragments=0, events=0), rows_by_batch={})
-    return counted(catalog, settings, asked, "deletion-1", "test", "one", lambda plan: nothing)
+    told: list[EffectPlan] = []
+
+    def count(plan: EffectPlan) -> Effect:
+        told.append(plan)
+        return Effect(removed=Removed(fragments=0, events=0), rows_by_batch={})
+
+    plan = counted(catalog, settings, asked, "deletion-1", "test", "one", count)
+    # As it goes to a driver in another process.
+    assert EffectPlan.model_validate_json(told[0].model_dump_json()) == told[0]
+    return told[0], plan
 
 
 def test_an_export_at_work_at_a_cut_that_had_the_data_is_named_beside_the_newest(
@@ -57,12 +65,34 @@ def test_an_export_at_work_at_a_cut_that_had_the_data_is_named_beside_the_newest
     assert published(catalog, 2) == 2
     whole, batch = Asked(dataset_id="crm"), Asked(dataset_id="web")
     # It reads the cut before.
-    assert planned(catalog, settings, whole).exports == ()
+    assert planned(catalog, settings, whole)[1].exports == ()
     catalog.finish_export(before, ONE, {})
     running = exporting(catalog, "people")
     exporting(catalog, "others")
     assert catalog.newest_export("others") is None
-    assert planned(catalog, settings, whole).exports == ("others", "people")
-    assert planned(catalog, settings, batch).exports == ()
+    assert planned(catalog, settings, whole)[1].exports == ("others", "people")
+    assert planned(catalog, settings, batch)[1].exports == ()
     catalog.fail_export(running, "one", "broken", final=True)
-    assert planned(catalog, settings, whole).exports == ("others",)
+    assert planned(catalog, settings, whole)[1].exports == ("others",)
+
+
+def test_with_the_lake_links_of_the_cut_are_told_apart_by_whether_they_go(catalog: Catalog, settings: Settings) -> None:
+    for name, dataset in (("b1", "crm"), ("b2", "web"), ("b3", "web")):
+        active_batch(catalog, name, dataset)
+
+    def links(**asked: object) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        plan, _ = planned(catalog, settings, Asked.model_validate(asked))
+        leaving, staying = (
+            {one.dataset.id: one.batches for one in sources} for sources in (plan.links_leaving, plan.links_staying)
+        )
+        assert {one.version for one in (*plan.links_leaving, *plan.links_staying)} <= {7}
+        return leaving, staying
+
+    assert links(dataset_id="web", lake=True) == ({}, {})
+    published(catalog, 7)
+    # Came later than the cut.
+    active_batch(catalog, "b4", "web")
+    assert links(dataset_id="web") == ({}, {})
+    assert links(dataset_id="web", lake=True) == ({"web": ("b2", "b3")}, {"crm": ("b1",)})
+    assert links(dataset_id="web", batch_id="b2", lake=True) == ({"web": ("b2",)}, {"crm": ("b1",), "web": ("b3",)})
+    assert links(dataset_id="web", batch_id="b4", lake=True) == ({}, {})
