@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+from jobs.catalog.system_jobs import SystemJobStatus
 from jobs.errors import StoreError
 from jobs.faults import Fault
 from jobs.session.store_lock import hold_store
+from jobs.system_jobs.models import Plan, SystemJobResult
 from tests.crash.processes import Ended
 from tests.crash.site import SHORT_LEASE, Site, Snapshot, assert_same
 from tests.crash.story import Story, ingest
@@ -123,6 +125,27 @@ def a_generation_switch_beside_an_ingest(story: Story, home: Path, number: int) 
     return f"of generation {generation}"
 
 
+def a_deletion_beside_an_ingest(story: Story, home: Path, number: int) -> str:
+    """A batch of events is deleted while another one comes in that has an event of it, too.
+
+    Readers find the same whichever is first, and what went is what the plan said that was approved last.
+    """
+    step = story.step("delete")
+    delete, write, refresh = step.arguments, ingest(story.folder, "web", 3), ("tessera", "refresh")
+    site = story.site_before(step, home)
+    ended = _delayed(site, number, delete, write)
+    assert [program.code for program in ended] == [0, 0], ended
+    site.done(*refresh)
+    assert_same(_profiles(site.snapshot()), _profiles(story.clean(step, delete, write, refresh)))
+    with site.catalog as catalog:
+        [job] = [job for job in catalog.system_jobs().jobs if job.batch_id == "web-1"]
+    assert job.status is SystemJobStatus.SUCCESS
+    removed = SystemJobResult.model_validate(job.result).removed
+    assert Plan.model_validate(job.plan).removed == removed
+    first = "the ingest first" if removed.applied_again else "the deletion first"
+    return f"{first}, and its job asks again" if job.plan_number > 1 else first
+
+
 RACES: tuple[Race, ...] = (
     a_worker_taken_for_dead_and_its_retry,
     two_attempts_at_one_batch,
@@ -130,6 +153,7 @@ RACES: tuple[Race, ...] = (
     two_batches_of_one_dataset,
     a_fold_beside_a_write,
     a_generation_switch_beside_an_ingest,
+    a_deletion_beside_an_ingest,
 )
 
 
@@ -176,3 +200,8 @@ def _holders(root: str) -> int:
 def _folded(snapshot: Snapshot) -> Snapshot:
     """Leave out how many folds it took."""
     return {name: sorted(re.sub(r'"_part": "\d+-\d+"', "", row) for row in rows) for name, rows in snapshot.items()}
+
+
+def _profiles(snapshot: Snapshot) -> Snapshot:
+    """The views as readers find them."""
+    return {name: rows for name, rows in snapshot.items() if name.startswith("profiles/")}

@@ -58,6 +58,7 @@ def inputs(folder: Path) -> Path:
     events = [event(f"e{n}", personID=f"c{n}", **{PRICE: n}) for n in range(1, 6)]
     write_jsonl(folder / "web-1.jsonl", [*events[:3], event("e1"), {"timestamp": "2026-01-01T00:00:00Z"}])
     write_jsonl(folder / "web-2.jsonl", [*events[2:], {"_id": "e9"}])
+    write_jsonl(folder / "web-3.jsonl", [event("e1", personID="c1"), event("e6", personID="c6")])
     return folder
 
 

@@ -13,6 +13,12 @@ from tests.running_platform import RunningPlatform, kill
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(1200)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def refreshed_again(platform: RunningPlatform) -> None:
+    """The tests of the DAGs let no refresh come between them."""
+    platform.airflow.call("PATCH", "/api/v2/dags/refresh_profiles", {"is_paused": False})
+
+
 def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -> None:
     before = platform.status()
     again = platform.run("up")
@@ -134,3 +140,28 @@ def test_down_leaves_no_process_also_in_the_middle_of_a_run(platform: RunningPla
     platform.up()
     assert platform.end_of("while-going-down") == ("success", 2)
     assert platform.end_of("while-going-down-stubbornly") == ("success", 2)
+
+
+def test_every_dag_in_an_empty_sandbox_ends_well_or_names_the_field_that_is_missing(platform: RunningPlatform) -> None:
+    airflow = platform.airflow
+    listed = {dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags?limit=100")["dags"]} - {"held"}
+    answers = {dag_id: airflow.of(dag_id).trigger("untouched", {"sandbox": "nowhere"}) for dag_id in listed}
+    # At the door, as the form does.
+    refused = {dag_id: answer.json()["detail"] for dag_id, answer in answers.items() if not answer.is_success}
+    assert refused == dict.fromkeys(("export_jobs", "ingest"), "Invalid input for param dataset: No value passed")
+    ends = {dag_id: airflow.of(dag_id).end_of("untouched") for dag_id in listed - refused.keys()}
+    assert {dag_id: end["state"] for dag_id, end in ends.items()} == {
+        "maintenance": "success",
+        "preview_sample": "success",
+        "profile_snapshots": "success",
+        "refresh_profiles": "success",
+        "scan_landing": "success",
+        "system_jobs": "failed",
+    }
+    said = {dag_id: end["note"] for dag_id, end in ends.items()}
+    assert "name the dataset to empty, or the batch of a dataset of events to delete" in said["system_jobs"]
+    assert said["refresh_profiles"].endswith("nothing new")
+    assert said["scan_landing"].startswith("nothing in ")
+    assert said["profile_snapshots"] == "no snapshot: sandbox nowhere has no profiles yet"
+    assert "0 profiles of 0 fragments" in said["preview_sample"]
+    assert "orphans 0 batches and jobs, 0 B" in said["maintenance"]
