@@ -4,6 +4,7 @@ Order, later wins: conf/tessera.toml, <TESSERA_HOME>/tessera.toml, environment. 
 its comment and unit; the classes here only give types.
 """
 
+import json
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -73,6 +74,7 @@ class EngineSettings(_Section):
     spark: str
     memory: Annotated[str, StringConstraints(pattern=r"^[0-9]+[mg]$")]
     threads: Annotated[str, StringConstraints(pattern=r"^(\*|[1-9][0-9]*)$")]
+    spark_conf: dict[Annotated[str, StringConstraints(pattern=r"^spark\.[A-Za-z0-9_.-]+$")], str]
     idle_minutes: float = Field(gt=0)
     connect_timeout_seconds: float = Field(gt=0)
     start_timeout_seconds: float = Field(gt=0)
@@ -266,7 +268,8 @@ class Settings(BaseSettings):
         values = {"TESSERA_HOME": str(self.home)}
         for section in ("store", "network", "engine"):
             for key, value in getattr(self, section).model_dump().items():
-                values[f"TESSERA_{section}__{key}".upper()] = str(value)
+                text = value if isinstance(value, str) else json.dumps(value)
+                values[f"TESSERA_{section}__{key}".upper()] = text
         return values
 
 

@@ -120,6 +120,7 @@ def _spark_submit(settings: Settings, master: str, work: Path) -> list[str]:
         *("--master", master),
         *("--name", "tessera"),
         *("--properties-file", str(CONF / "spark-defaults.conf")),
+        *(part for name, value in settings.engine.spark_conf.items() for part in ("--conf", f"{name}={value}")),
         *("--jars", ",".join(map(str, delta_jars(settings.home)))),
         *("--driver-memory", settings.engine.memory),
         *("--driver-java-options", _java_options(work)),

@@ -1,6 +1,5 @@
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,29 +19,11 @@ POLICIES = (
 )
 
 
-@contextmanager
-def in_partitions(spark: SparkSession, number: int) -> Iterator[None]:
-    """Shuffle into another number of partitions; the session is that of all tests, so it is set back in any case."""
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", str(number))
-    try:
-        yield
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", before or "8")
-
-
-@pytest.fixture
-def two_partitions(spark: SparkSession) -> Iterator[None]:
-    """A dozen rows need no eight tasks per shuffle."""
-    with in_partitions(spark, 2):
-        yield
-
-
 @pytest.fixture(scope="session")
 def refreshed_f(spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a workshop with fixture F and its profiles; who opens a copy of it need not make them again."""
     folder = tmp_path_factory.mktemp("fixture-f")
-    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
+    with Workshop.open(spark, engine_settings, folder) as workshop:
         ingest_fixture_f(workshop)
         refresh(workshop)
     return folder
@@ -55,10 +36,9 @@ def profiled(
     """Fixture F and one later upsert, with their profiles under four policies; to be read only."""
     folder = shutil.copytree(refreshed_f, tmp_path_factory.mktemp("profiled"), dirs_exist_ok=True)
     with Workshop.open(spark, engine_settings, folder) as workshop:
-        with in_partitions(spark, 2):
-            # Changes one leaf of the third profile, and keeps the others.
-            workshop.ingest("loyalty", member("z@x.io", **{"loyalty.points": 7}), batch_id="b4", at=at(4))
-            for policy in POLICIES:
-                merge_policies.create(workshop.catalog, policy)
-            refresh(workshop)
+        # Changes one leaf of the third profile, and keeps the others.
+        workshop.ingest("loyalty", member("z@x.io", **{"loyalty.points": 7}), batch_id="b4", at=at(4))
+        for policy in POLICIES:
+            merge_policies.create(workshop.catalog, policy)
+        refresh(workshop)
         yield workshop

@@ -14,7 +14,6 @@ from jobs.errors import InvalidRequest, NotFound, TooLarge
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
 from tests.builders import at, definitions, event
-from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles.refreshing import refresh
 
@@ -101,7 +100,7 @@ def test_without_the_graph_a_profiles_id_stays_its_own_when_stitching_ends_it_el
     spark: SparkSession, engine_settings: Settings, profiled: Workshop, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(profiled.folder, tmp_path / "copy")
-    with Workshop.open(spark, engine_settings, folder) as company, in_partitions(spark, 2):
+    with Workshop.open(spark, engine_settings, folder) as company:
         ended = ask(company, "ECID", "k2").entity.entity_id
         assert ask(company, "ECID", "k2", merge_policy_id="single").entity.entity_id == ended
         company.ingest("web", event("e5", personID="c1", **{"endUserIDs.ecid": "k2"}), at=at(5))

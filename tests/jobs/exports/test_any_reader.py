@@ -15,7 +15,6 @@ from pyspark.sql import SparkSession
 from jobs.lake.reader import describe, tables
 from jobs.settings import Settings
 from tests.builders import Row, crm, customer, event, field, web
-from tests.jobs.conftest import in_partitions
 from tests.jobs.exports.exporting import export
 from tests.jobs.exports.readers import READERS, assert_opens_everywhere, in_one_form, with_spark
 from tests.jobs.ingest.workshop import Workshop
@@ -60,7 +59,7 @@ EXPECTED: list[Row] = [
 def exported(spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two profiles with values of every type and with none, exported with their events."""
     place = tmp_path_factory.mktemp("readers")
-    with Workshop.open(spark, engine_settings, place) as workshop, in_partitions(spark, 2):
+    with Workshop.open(spark, engine_settings, place) as workshop:
         others = [field(path, kind) for path, (kind, *_) in OTHERS.items()]
         loyal = [field("loyalty.tier"), field("loyalty.points", "integer")]
         workshop.apply(crm(fields=[*crm()["fields"], *loyal, *others]), web())

@@ -18,7 +18,6 @@ from tests.fixture_f import P1, P2, P3, P4, P5
 from tests.jobs.exports.exporting import export, flat, rows, table
 from tests.jobs.ingest.workshop import Workshop
 
-pytestmark = pytest.mark.usefixtures("two_partitions")
 FIRST = "person.name.firstName"
 
 

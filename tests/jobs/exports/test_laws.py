@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pyspark.sql import SparkSession
 
@@ -107,7 +106,6 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.usefixtures("two_partitions")
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(profiles=drawn_profiles(), after=st.none() | st.integers(0, 3).map(lambda day: at(day + 1)), empty=st.booleans())
 def test_rows_are_the_profiles_asked_for_and_counters_equal_rows(

@@ -28,7 +28,6 @@ from tests.fixture_f import P1, P2, P3
 from tests.jobs.exports.exporting import asked, flat, rows, table
 from tests.jobs.ingest.workshop import Silent, Workshop
 
-pytestmark = pytest.mark.usefixtures("two_partitions")
 WRITING, COMPARING = "writing profiles", "comparing what was written"
 PATIENCE_SECONDS = 600  # of a busy machine
 

@@ -20,7 +20,6 @@ from jobs.preview_sample.service import due
 from jobs.preview_sample.service.showing import newest
 from jobs.settings import Settings
 from tests.builders import at, customer
-from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.preview_sample.previewing import data, died, plan_of, preview, shown
 from tests.jobs.profiles.refreshing import refresh
@@ -33,7 +32,7 @@ def company(
     spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, refreshed_f: Path
 ) -> Iterator[Workshop]:
     folder = shutil.copytree(refreshed_f, tmp_path_factory.mktemp("preview"), dirs_exist_ok=True)
-    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
+    with Workshop.open(spark, engine_settings, folder) as workshop:
         yield workshop
 
 

@@ -18,7 +18,6 @@ from jobs.profiles import job
 from jobs.profiles.models import DIGEST, IDENTITIES
 from jobs.settings import Settings
 from tests.builders import Row, at, crm, loyalty, nested, web
-from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Died, Recording, Workshop
 from tests.jobs.profiles import oracle
 from tests.jobs.profiles.histories import STAGES, Drawn, company_of, history
@@ -65,7 +64,7 @@ def test_step_by_step_equals_in_full_equals_plain_python(
     spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, number: int
 ) -> None:
     folder = tmp_path_factory.mktemp(f"history-{number}")
-    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
+    with Workshop.open(spark, engine_settings, folder) as workshop:
         workshop.apply(crm(), loyalty(), web())
         workshop.catalog.create_merge_policy(ALONE)
         author = Author(workshop)
@@ -79,8 +78,10 @@ def test_step_by_step_equals_in_full_equals_plain_python(
             finish(workshop, begun)
             _assert_as_told(workshop, author.told[:taken])
         stepwise = {name: profiles(workshop, name) for name in BY_GRAPH}
-        with in_partitions(spark, 5):
-            again = refresh(workshop, full=True)
+        usual = spark.conf.get("spark.sql.shuffle.partitions")
+        spark.conf.set("spark.sql.shuffle.partitions", "5")
+        again = refresh(workshop, full=True)
+        spark.conf.set("spark.sql.shuffle.partitions", usual)
         assert (again.graph.created, again.graph.changed, again.graph.merged) == (0, 0, 0)
         for name, found in stepwise.items():
             assert happened(again, name) == {"unchanged": len(found)}

@@ -20,7 +20,6 @@ from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles.refreshing import by_identities, profiles, refresh, the_cut
 from tests.jobs.system_jobs.deleting import asked, files_below, planned, ran, result_of
 
-pytestmark = pytest.mark.usefixtures("two_partitions")
 CITY, TIER, POINTS, FIRST = "homeAddress.city", "loyalty.tier", "loyalty.points", "person.name.firstName"
 
 

@@ -26,7 +26,6 @@ from jobs.merge_policies.models import PolicyBody
 from jobs.profiles.models import DIGEST
 from jobs.settings import Settings
 from tests.builders import Row, at, crm, nested, web
-from tests.jobs.conftest import in_partitions
 from tests.jobs.ingest.workshop import Workshop
 from tests.jobs.profiles import oracle
 from tests.jobs.profiles.oracle import ECID, PERSON, Ingested
@@ -143,7 +142,7 @@ def test_what_is_deleted_is_as_if_it_had_never_been_ingested(
     spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, number: int
 ) -> None:
     folder = tmp_path_factory.mktemp(f"deletions-{number}")
-    with Workshop.open(spark, engine_settings, folder) as workshop, in_partitions(spark, 2):
+    with Workshop.open(spark, engine_settings, folder) as workshop:
         workshop.apply(crm(), web())
         workshop.catalog.create_merge_policy(ALONE)
         author = Author(workshop, number)

@@ -23,8 +23,6 @@ from tests.jobs.ingest.workshop import Silent, Workshop
 from tests.jobs.profiles.refreshing import by_identities, profiles, the_cut
 from tests.jobs.system_jobs.deleting import asked, planned, ran, result_of
 
-pytestmark = pytest.mark.usefixtures("two_partitions")
-
 
 class Ended(BaseException):
     """The process is gone."""

@@ -15,8 +15,6 @@ from jobs.verification.models import VerifyPlan
 from jobs.verification.service import make_plan
 from tests.jobs.ingest.workshop import Silent, Workshop
 
-pytestmark = pytest.mark.usefixtures("two_partitions")
-
 
 @pytest.fixture
 def own_copy(profiled: Workshop, spark: SparkSession, engine_settings: Settings, tmp_path: Path) -> Iterator[Workshop]:
