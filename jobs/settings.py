@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from jobs.errors import InvalidRequest
@@ -27,6 +27,26 @@ SHORT_NAMES = {
     "TESSERA_CATALOG_URL": ("catalog", "url"),
     "TESSERA_SPARK": ("engine", "spark"),
 }
+
+# Beginnings of the names of Spark's settings that are no user's: those of the command line, and what a job's answers
+# depend on.
+_SET_BY_TESSERA = (
+    "spark.app.name",
+    "spark.connect.",
+    "spark.driver.extraJavaOptions",
+    "spark.driver.memory",
+    "spark.jars",
+    "spark.master",
+    "spark.sql.ansi.",
+    "spark.sql.caseSensitive",
+    "spark.sql.catalog",
+    "spark.sql.extensions",
+    "spark.sql.legacy.javaCharsets",
+    "spark.sql.parquet.outputTimestampType",
+    "spark.sql.session.timeZone",
+    "spark.sql.warehouse.dir",
+    "spark.submit.",
+)
 
 Sandbox = Annotated[str, StringConstraints(pattern=SANDBOX_PATTERN)]
 
@@ -74,10 +94,17 @@ class EngineSettings(_Section):
     spark: str
     memory: Annotated[str, StringConstraints(pattern=r"^[0-9]+[mg]$")]
     threads: Annotated[str, StringConstraints(pattern=r"^(\*|[1-9][0-9]*)$")]
-    spark_conf: dict[Annotated[str, StringConstraints(pattern=r"^spark\.[A-Za-z0-9_.-]+$")], str]
+    spark_conf: dict[Annotated[str, StringConstraints(pattern=r"^spark\.[^\s=]+$")], str]
     idle_minutes: float = Field(gt=0)
     connect_timeout_seconds: float = Field(gt=0)
     start_timeout_seconds: float = Field(gt=0)
+
+    @field_validator("spark_conf")
+    @classmethod
+    def _leave_ours(cls, given: dict[str, str]) -> dict[str, str]:
+        if ours := [name for name in given if name.startswith(_SET_BY_TESSERA)]:
+            raise ValueError(f"{', '.join(ours)}: set by Tessera, whose jobs depend on it")
+        return given
 
 
 class IngestSettings(_Section):

@@ -116,8 +116,11 @@ def _tunable_airflow_settings() -> dict[str, str]:
         "API__EXPOSE_CONFIG": "False",
         # Two cores under load answer late; the default of 5 s ends tasks that are well.
         "WORKERS__EXECUTION_API_TIMEOUT": "30",
-        # About a minute of attempts: an API server that was killed is back by then, and its tasks go on.
-        "WORKERS__EXECUTION_API_RETRIES": "8",
+        # Half a minute of attempts, in which a killed API server comes back. A worker that cannot reach it ends
+        # its task before the scheduler takes that for dead and has it tried again, so that none is at work twice.
+        "WORKERS__EXECUTION_API_RETRIES": "18",
+        "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "3",
+        "WORKERS__MAX_FAILED_HEARTBEATS": "1",
         # A task's token must outlive the task: one that is renewed in its last second ends the task.
         "EXECUTION_API__JWT_EXPIRATION_TIME": "172800",
         "SCHEDULER__CATCHUP_BY_DEFAULT": "False",

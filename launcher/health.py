@@ -1,6 +1,7 @@
 """Asking Airflow and the engine whether they work."""
 
 import contextlib
+import http.client
 import json
 import socket
 import urllib.error
@@ -13,6 +14,8 @@ from typing import Any
 from launcher.machine import Machine
 
 _AIRFLOW_PARTS = ("scheduler", "triggerer", "dag_processor")
+# Of a server that is not there, or is killed while it answers.
+_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 # A proxy of the user's is for the internet, not for this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -43,11 +46,20 @@ def takes_connections(port: int) -> bool:
     return False
 
 
+def api_answers(machine: Machine) -> bool:
+    """Whether Airflow's API server answers, and soon."""
+    try:
+        _get(f"{machine.url}/api/v2/monitor/health", None, timeout=2)
+    except _NO_ANSWER:
+        return False
+    return True
+
+
 def heartbeats(machine: Machine) -> dict[str, datetime | None] | None:
     """Return when each part of Airflow last gave a sign; None when the API server does not answer."""
     try:
         answer = _get(f"{machine.url}/api/v2/monitor/health", None)
-    except (OSError, ValueError):
+    except _NO_ANSWER:
         return None
     beats: dict[str, datetime | None] = {}
     for part in _AIRFLOW_PARTS:
@@ -62,7 +74,7 @@ def dags(machine: Machine, user: str, password: str, since: datetime) -> Dags | 
         token = _login(machine, user, password)
         listed = _get(f"{machine.url}/api/v2/dags?limit=500", token)["dags"]
         errors = _get(f"{machine.url}/api/v2/importErrors?limit=100", token)["import_errors"]
-    except (OSError, ValueError, KeyError):
+    except (*_NO_ANSWER, KeyError):
         return None
     fresh = [dag for dag in listed if datetime.fromisoformat(dag["last_parsed_time"]) >= since]
     named = [dag["fileloc"] for dag in fresh] + [error["filename"] for error in errors]
@@ -81,8 +93,8 @@ def _login(machine: Machine, user: str, password: str) -> str:
         return str(json.load(answer)["access_token"])
 
 
-def _get(url: str, token: str | None) -> dict[str, Any]:
+def _get(url: str, token: str | None, timeout: float = 20) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
         found: dict[str, Any] = json.load(answer)
     return found

@@ -13,7 +13,7 @@ from launcher.command import last_lines
 from launcher.components import SCHEDULER, Component
 from launcher.environment import COMPONENT_MARK
 from launcher.machine import Machine
-from launcher.processes import stop_marked, stop_orphaned_tasks, stop_tasks
+from launcher.processes import stop_marked, stop_orphaned_tasks, stop_scheduler_and_tasks
 from launcher.record import FAILED, RUNNING, WAITING, ComponentRecord
 from launcher.steps import say
 
@@ -94,7 +94,7 @@ class Kept:
     def _clear_away(self, how: str) -> None:
         say(f"{datetime.now(UTC):%H:%M:%S} {self.component.name} {how}; ending what is left of it")
         if self.component.name == SCHEDULER:
-            stop_tasks(self._machine.home)
+            stop_scheduler_and_tasks(self._machine.home)
         stop_marked(self._machine.home, self.component.name)
         if self._process is not None:
             self._process.wait()
@@ -131,10 +131,10 @@ class WorkerWatch:
         workers = _workers(scheduler_pid)
         if self._known[scheduler_pid] - workers.keys():
             self._lost_at = self._lost_at or time.monotonic()
-            stop_orphaned_tasks(self._home)
         self._known[scheduler_pid] = set(workers)
         if self._lost_at is None:
             return False
+        stop_orphaned_tasks(self._home)
         is_idle = not any(workers.values())
         return is_idle or time.monotonic() - self._lost_at > self._LONGEST_WAIT_SECONDS
 

@@ -15,7 +15,7 @@ from launcher.environment import airflow_overrides, platform_environment
 from launcher.files import read_json
 from launcher.machine import CHECKOUT, VENV_PYTHON, Machine
 from launcher.ports import has_own_engine, is_free, who_has
-from launcher.processes import describe, is_alive, marked, stop_marked, stop_tasks
+from launcher.processes import describe, is_alive, marked, stop_marked, stop_scheduler_and_tasks
 from launcher.record import FAILED, RUNNING, ComponentRecord, PlatformRecord, is_supervised, one_command, read_record
 from launcher.refusal import CONFLICT, Refusal
 from launcher.secrets_file import Secrets, write_airflow_passwords
@@ -103,7 +103,7 @@ def _stop(machine: Machine) -> None:
                 process.terminate()
         while is_supervised(machine) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
-    stop_tasks(machine.home)
+    stop_scheduler_and_tasks(machine.home)
     stop_marked(machine.home)
 
 

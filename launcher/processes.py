@@ -17,6 +17,7 @@ from launcher.environment import COMPONENT_MARK, PLATFORM_MARK
 _ROUNDS = 5
 _TASK_GRACE_SECONDS = 6.0
 _REPORT_SECONDS = 2.0
+_HEED_SECONDS = 0.5
 
 
 def marked(home: Path, component: str | None = None) -> list[psutil.Process]:
@@ -53,17 +54,19 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
     psutil.wait_procs(living, timeout=grace_seconds)
 
 
-def stop_tasks(home: Path) -> None:
+def stop_scheduler_and_tasks(home: Path) -> None:
     """End the scheduler and the tasks that its workers run, and no worker, so that these still report how they ended.
 
     Then a task is retried, or failed, at once; one that vanishes together with its worker is missed only when it has
-    been silent for a while. The scheduler is asked first: else it begins a next attempt meanwhile.
+    been silent for a while. The scheduler is asked first, else it begins a next attempt meanwhile; it waits for its
+    workers.
     """
     watchers, _ = _scheduler_and_tasks(home)
     for process in watchers:
         with contextlib.suppress(psutil.Error, OSError):
             if os.getsid(process.pid) == process.pid:
                 process.terminate()
+                time.sleep(_HEED_SECONDS)
     for _ in range(_ROUNDS):
         _, tasks = _scheduler_and_tasks(home)
         if not tasks:

@@ -23,8 +23,8 @@ from launcher.environment import COMPONENT_MARK
 from launcher.files import read_json, write_json
 from launcher.kept import Kept, WorkerWatch
 from launcher.machine import Machine, this_machine
-from launcher.processes import marked, stop, stop_marked, stop_tasks
-from launcher.record import RUNNING, PlatformRecord, be_supervisor, write_record
+from launcher.processes import marked, stop, stop_marked, stop_scheduler_and_tasks
+from launcher.record import RUNNING, WAITING, PlatformRecord, be_supervisor, write_record
 from launcher.refusal import Refusal
 from launcher.steps import say, warn
 
@@ -108,8 +108,8 @@ class Supervisor:
         if not self._record.is_database_ready:
             return False
         # A task that cannot tell the API server that it begins loses an attempt.
-        is_to_start_tasks = kept.component.name == SCHEDULER and kept.pid is None
-        return not is_to_start_tasks or health.heartbeats(self._machine) is not None
+        is_to_start_tasks = kept.component.name == SCHEDULER and kept.record.state == WAITING
+        return not is_to_start_tasks or health.api_answers(self._machine)
 
     def _watch_signs_of_life(self) -> None:
         scheduler = next(kept for kept in self._kept if kept.component.name == SCHEDULER)
@@ -142,7 +142,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         say(f"{datetime.now(UTC):%H:%M:%S} stopping")
-        stop_tasks(self._machine.home)
+        stop_scheduler_and_tasks(self._machine.home)
         names = {kept.component.name: kept.component.stop_order for kept in self._kept}
         for order, grace_seconds in _STOP_SECONDS.items():
             stop(

@@ -75,9 +75,9 @@ class PolicyEffect(_Model):
     policy: str
     is_default: bool
     profiles: int = Field(description="Profiles in the cut")
-    vanish: int = Field(description="Profiles that end, since no fragment of them is left")
+    vanish: int = Field(description="Profiles that end: no fragment of them is left, or others have their identities")
     change: int = Field(description="Profiles that stay, and are not what they were")
-    appear: int = Field(default=0, description="Profiles of events that are applied again, which were not there")
+    appear: int = Field(default=0, description="Profiles that were not there: of what falls apart or is applied again")
 
 
 class Plan(_Model):
@@ -102,7 +102,7 @@ class Plan(_Model):
     )
     namespaces: dict[str, int] = Field(
         default={},
-        description="Of the default merge policy, by namespace the profiles that lose their last fragment with it",
+        description="Of the default merge policy, by namespace the profiles that have no fragment with it any more",
     )
     audiences: tuple[str, ...] = Field(
         default=(), description="Audiences that profiles leave. There are no audiences yet, so none is named"
@@ -191,6 +191,7 @@ class EffectPlan(_Model):
 
     delete: DeletePlan
     commit: CommitInfo
+    cut: int | None = Field(default=None, description="Number of the cut; null: there is none yet")
     in_cut: tuple[BatchOrder, ...] = Field(
         default=(), description="Of the batches of the dataset that count, those in the cut"
     )

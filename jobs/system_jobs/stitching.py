@@ -1,7 +1,7 @@
 """The part of the identity graph that a deletion changes, as it would be then; nothing of it is written.
 
 Links that go with the lake leave what they joined to the other links: their profiles are stitched anew, as the full
-refresh of the deletion does. Events that are applied again say what they said when they came first.
+refresh of the deletion does. Events that are applied again say what they could not say when they were refused.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from jobs.system_jobs.models import EffectPlan, PlannedLinks
 def stitched(
     spark: SparkSession, plan: EffectPlan, staging: Staging, again: DataFrame | None, known: DataFrame
 ) -> DataFrame | None:
-    """Stitch what links go and what events say that are applied again.
+    """Stitch anew what the links that go had joined, and what events say that are applied again.
 
     Args:
         spark: the session.

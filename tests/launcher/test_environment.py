@@ -72,6 +72,14 @@ def test_a_killed_task_is_noticed_within_five_minutes(env: dict[str, str]) -> No
     assert silence + float(scheduler["ORPHANED_TASKS_CHECK_INTERVAL"]) < 150
 
 
+def test_a_worker_without_its_api_server_ends_its_task_before_that_is_tried_again(env: dict[str, str]) -> None:
+    longest = float(env["AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX"])
+    attempts = int(env["AIRFLOW__WORKERS__EXECUTION_API_RETRIES"])
+    assert env["AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS"] == "1"
+    # Its last sign may have been a few seconds old when the server went.
+    assert (attempts - 1) * longest + 15 < float(env["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+
+
 def test_airflow_and_its_workers_talk_to_the_port_of_this_platform(env: dict[str, str], machine: Machine) -> None:
     assert env["AIRFLOW__API__BASE_URL"] == machine.url
     assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == f"{machine.url}/execution/"

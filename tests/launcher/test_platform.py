@@ -13,12 +13,6 @@ from tests.running_platform import RunningPlatform, kill
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(1200)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def refreshed_again(platform: RunningPlatform) -> None:
-    """The tests of the DAGs let no refresh come between them."""
-    platform.airflow.call("PATCH", "/api/v2/dags/refresh_profiles", {"is_paused": False})
-
-
 def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -> None:
     before = platform.status()
     again = platform.run("up")
@@ -68,7 +62,12 @@ def test_a_killed_spark_server_comes_back_and_a_run_at_work_is_retried_with_ever
     file = workplace.write("orphaned", rows=100_000)
     workplace.airflow.start("orphaned", workplace.request("taps", file, "orphaned"))
     staging = platform.home / "store" / SANDBOX / "staging"
-    wait_until(lambda: any(staging.glob("*/*")), 300, "Spark to write")
+
+    def writes() -> bool:
+        with workplace.catalog() as catalog:
+            return any(batch.attempt and any((staging / batch.attempt).glob("*")) for batch in catalog.batches("taps"))
+
+    wait_until(writes, 300, "Spark to write")
     spark = platform.spark()
     kill(spark.pid)
     spark.wait(10)

@@ -60,6 +60,7 @@ def effect_plan(
     return EffectPlan(
         delete=delete,
         commit=commit,
+        cut=cut.number if cut else None,
         in_cut=tuple(one for one in delete.active_batches if one.batch_id in taken),
         events_version=events.version if events else None,
         fragments=_sources(catalog, settings, cut, taken) if cut else (),
@@ -156,7 +157,7 @@ def clean_plan(catalog: Catalog, settings: Settings, asked: Asked, job_id: str, 
 
 def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, at: datetime, seconds: float) -> Plan:
     """Put together what a deletion would do: what was counted, and what the catalog and the logs say."""
-    cut, lake_rows = catalog.cut(), _lake_rows(catalog, planned.delete, asked)
+    lake_rows = _lake_rows(catalog, planned.delete, asked)
     going = {planned.delete.removed} if planned.delete.removed else set(planned.delete.active_batches)
     names = {one.batch_id for one in going if one}
     return Plan(
@@ -173,7 +174,7 @@ def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, 
         attributes=found.attributes,
         namespaces=found.namespaces,
         exports=_exports(catalog, names),
-        cut=cut.number if cut else None,
+        cut=planned.cut,
         not_in_cut=len(names - {one.batch_id for one in planned.in_cut}),
         taken_at=at,
         seconds=round(seconds, 1),

@@ -80,8 +80,10 @@ def test_step_by_step_equals_in_full_equals_plain_python(
         stepwise = {name: profiles(workshop, name) for name in BY_GRAPH}
         usual = spark.conf.get("spark.sql.shuffle.partitions")
         spark.conf.set("spark.sql.shuffle.partitions", "5")
-        again = refresh(workshop, full=True)
-        spark.conf.set("spark.sql.shuffle.partitions", usual)
+        try:
+            again = refresh(workshop, full=True)
+        finally:
+            spark.conf.set("spark.sql.shuffle.partitions", usual)
         assert (again.graph.created, again.graph.changed, again.graph.merged) == (0, 0, 0)
         for name, found in stepwise.items():
             assert happened(again, name) == {"unchanged": len(found)}

@@ -9,18 +9,17 @@ from jobs.session.jvm import server_command
 from jobs.session.server import keeper_environment
 from jobs.settings import Settings, load_settings
 
-GIVEN = {"spark.sql.shuffle.partitions": "64", "spark.app.name": "two words=이름"}
+GIVEN = {"spark.sql.shuffle.partitions": "64", "spark.kubernetes.driver.label.a/b": "two words=이름"}
 
 
 def with_conf(settings: Settings) -> Settings:
     return settings.model_copy(update={"engine": settings.engine.model_copy(update={"spark_conf": GIVEN})})
 
 
-def test_they_come_after_the_file_that_they_win_over(settings: Settings, tmp_path: Path) -> None:
+def test_they_are_on_the_command_line_and_so_win_over_the_file(settings: Settings, tmp_path: Path) -> None:
     (settings.home / "jars").mkdir(parents=True)
     (settings.home / "jars" / "delta-spark.jar").touch()
     command = server_command(with_conf(settings), tmp_path)
-    assert "--conf" not in command[: command.index("--properties-file")]
     given = [command[at + 1] for at, part in enumerate(command) if part == "--conf"]
     assert {f"{name}={value}" for name, value in GIVEN.items()} <= set(given)
 
@@ -36,6 +35,8 @@ def test_the_keeper_of_a_server_reads_them(settings: Settings, monkeypatch: pyte
     [
         ('{"sql.shuffle.partitions": "64"}', "sql.shuffle.partitions"),
         ('{"spark.x; rm": "1"}', "spark.x; rm"),
+        ('{"spark.driver.memory": "9g"}', "spark.driver.memory: set by Tessera"),
+        ('{"spark.sql.session.timeZone": "Asia/Seoul"}', "spark.sql.session.timeZone: set by Tessera"),
         ('{"spark.sql.shuffle.partitions": 64}', "spark.sql.shuffle.partitions = 64"),
         ('["spark.sql.shuffle.partitions"]', "engine.spark_conf"),
     ],
