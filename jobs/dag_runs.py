@@ -17,6 +17,9 @@ from jobs.settings import Settings
 
 FINAL_STATES = frozenset({"success", "failed"})
 _POLL_SECONDS = 1.0
+# Seconds before what Airflow could not do is asked for once more, which does nothing twice. A database that lets one
+# write at a time, as SQLite does, answers 500 when that one takes long.
+_PAUSES = (0.5, 2.0, 5.0)
 # What is still late is told again after a day.
 _AGAIN = timedelta(days=1)
 # Airflow refuses a longer one.
@@ -112,10 +115,14 @@ class DagRuns:
         self._send("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
 
     def _send(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            answer = self._client.request(method, path, json=json)
-        except httpx.HTTPError as away:
-            raise StoreError(f"Airflow at {self._url} does not answer ({away}); start it with `./run up`") from None
+        for seconds in (*_PAUSES, 0):
+            try:
+                answer = self._client.request(method, path, json=json)
+            except httpx.HTTPError as away:
+                raise StoreError(f"Airflow at {self._url} does not answer ({away}); start it with `./run up`") from None
+            if not answer.is_server_error:
+                break
+            time.sleep(seconds)
         if answer.is_success:
             found: dict[str, Any] = answer.json()
             return found
