@@ -29,7 +29,6 @@ FILLED = {
     "fold": (Fault.FOLD,),
     "switch": (Fault.SWITCH_GENERATION,),
     "clear": (Fault.CLEAR,),
-    "delete": (Fault.APPLY_SYSTEM_JOB, Fault.TAKE_OUT, Fault.FOLD),
 }
 
 
