@@ -70,6 +70,6 @@ def _carry_out(catalog: Catalog, settings: Settings, job: SystemJob, former: Pla
                 job = catalog.plan_system_job(job.id, former.model_dump(mode="json"), job.plan_number, "upkeep")
         if job.status is SystemJobStatus.NEW and not job.is_approved:
             job = approve(catalog, settings, job.id, _BOB, job.plan_number, "upkeep")
-        job = run(catalog, settings, engine, job.id, "upkeep", wait_seconds=settings.ingest.wait_seconds)
+        job = run(catalog, settings, engine, job.id, "upkeep", wait_seconds=settings.ingest.lease_seconds)
         if job.status is not SystemJobStatus.NEW:
             return

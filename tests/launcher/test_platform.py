@@ -10,7 +10,7 @@ from tests.airflow_api import wait_until
 from tests.dags.workplace import SANDBOX, Workplace, events
 from tests.running_platform import RunningPlatform, kill
 
-pytestmark = [pytest.mark.platform, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 
 
 def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -> None:
@@ -54,6 +54,8 @@ def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningP
     assert (state, tries <= 2) == ("success", True)
 
 
+# A file is ingested nearly twice, the second time by a cold Spark.
+@pytest.mark.timeout(1200)
 def test_a_killed_spark_server_comes_back_and_a_run_at_work_is_retried_with_every_row_once(
     platform: RunningPlatform, tmp_path: Path
 ) -> None:
