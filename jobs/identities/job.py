@@ -46,13 +46,13 @@ from jobs.identities.transforms import (
     touched_profiles,
     within,
 )
-from jobs.ingest.transforms.links import links_table
+from jobs.ingest.transforms.links import is_said, links_table
 from jobs.lake.definition import ensure
 from jobs.lake.layout import Layout
 from jobs.lake.runs import read as read_keyed, write_run
-from jobs.lake.schema import BATCH
 from jobs.lake.staging import Staging
 from jobs.lake.tables import read
+from jobs.lake.taking import with_all_columns
 from jobs.session.progress import Progress
 
 _NAMED, _MERGED, _AGAIN = "named", "merged", "again"
@@ -157,7 +157,8 @@ def links_of(spark: SparkSession, sources: Sequence[LinkSource]) -> DataFrame:
 
 
 def _links(spark: SparkSession, source: LinkSource) -> DataFrame:
-    rows = read(spark, links_table(source).path).where(F.col(BATCH).isin(list(source.batches)))
+    table = links_table(source)
+    rows = with_all_columns(read(spark, table.path), table).where(is_said(source.batches, source.origins))
     return rows.select(IDENTITY, LINKED, F.lit(source.dataset.id).alias(DATASET), "_seq", "_ord", "_at")
 
 

@@ -17,6 +17,9 @@ class LinkSource(DatasetTables):
     """Links of some batches of a dataset."""
 
     batches: tuple[str, ...] = Field(description="Ids of ACTIVE batches")
+    origins: tuple[str, ...] = Field(
+        description="Ids of the batches whose rows count: what a deletion says for a row of another one does not"
+    )
 
 
 class StitchPlan(_Model):

@@ -93,7 +93,7 @@ def drop_batch(spark: SparkSession, table: Table, batch_id: str, commit: CommitI
 
 
 def remove_where(spark: SparkSession, table: Table, predicate: str, commit: CommitInfo, fault: Fault) -> Written:
-    """Remove the rows that meet a predicate on partition columns; metadata only, otherwise as `replace_where`.
+    """Remove the rows that meet a predicate, otherwise as `replace_where`; on partition columns metadata only.
 
     The table may lack columns that its definition gained since the last write.
     """
@@ -110,7 +110,7 @@ def replace_where(
     commit: CommitInfo,
     fault: Fault,
 ) -> Written:
-    """Replace the rows that meet a predicate on partition columns.
+    """Replace the rows that meet a predicate, on partition columns if no file shall be written anew.
 
     The predicate's text must be made of checked parts; otherwise as `replace_batch`.
     """

@@ -15,7 +15,7 @@ from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.ingest.transforms.events import event_fragments, event_log, events_table
 from jobs.ingest.transforms.landing import lake_table, quarantine_table
-from jobs.ingest.transforms.links import LAST_ORD, link_rows, links_table
+from jobs.ingest.transforms.links import LAST_ORD, ORIGIN, link_rows, links_table
 from jobs.ingest.transforms.records import FRAGMENT_KEY
 from jobs.lake.definition import ensure
 from jobs.lake.fold import fold
@@ -81,14 +81,22 @@ def clean(spark: SparkSession, plan: CleanPlan, progress: Progress) -> None:
     if plan.lake:
         progress.stage("removing rows of the lake", batches=len(plan.lake))
         store, dataset = plan.store, plan.dataset
-        for table in (links_table(plan), lake_table(store, dataset), quarantine_table(store, dataset.id)):
-            if exists(spark, table.path):
-                _drop_landed(spark, table, plan)
+        links = links_table(plan)
+        if exists(spark, links.path):
+            # One that was written before there were origins.
+            ensure(spark, links)
+        _drop_landed(spark, links, plan, BATCH, ORIGIN)
+        for table in (lake_table(store, dataset), quarantine_table(store, dataset.id)):
+            _drop_landed(spark, table, plan, BATCH)
 
 
-def _drop_landed(spark: SparkSession, table: Table, plan: CleanPlan) -> None:
+def _drop_landed(spark: SparkSession, table: Table, plan: CleanPlan, *columns: str) -> None:
+    """Remove the rows of which a column names a batch that goes."""
+    if not exists(spark, table.path):
+        return
     named = ", ".join(literal(checked_batch_id(batch_id)) for batch_id in plan.lake)
-    _though_others_write(lambda: remove_where(spark, table, f"{BATCH} IN ({named})", plan.commit, Fault.DROP_BATCH))
+    gone = " OR ".join(f"{name} IN ({named})" for name in columns)
+    _though_others_write(lambda: remove_where(spark, table, gone, plan.commit, Fault.DROP_BATCH))
 
 
 def _write(spark: SparkSession, plan: DeletePlan, found: Correction) -> dict[str, Written]:
@@ -108,7 +116,7 @@ def _write(spark: SparkSession, plan: DeletePlan, found: Correction) -> dict[str
 
 def _said(plan: DeletePlan, found: Correction) -> DataFrame:
     """Return the links of the deletion: what the events say that are applied again, and whom a refresh has to see."""
-    said = link_rows(found.again, plan, FRAGMENT_KEY.name)
+    said = link_rows(found.again, plan, FRAGMENT_KEY.name, BATCH)
     if plan.lake or plan.removed is None:
         return said
     place = {

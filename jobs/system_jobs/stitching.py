@@ -25,12 +25,13 @@ from jobs.identities.transforms import (
     sightings,
     within,
 )
-from jobs.ingest.transforms.links import link_rows, links_table
+from jobs.ingest.transforms.links import is_said, link_rows, links_table
 from jobs.ingest.transforms.records import FRAGMENT_KEY
 from jobs.lake.keyed_table import AT, ORD, SEQ
 from jobs.lake.schema import BATCH
 from jobs.lake.staging import Staging
 from jobs.lake.tables import read
+from jobs.lake.taking import with_all_columns
 from jobs.system_jobs.models import EffectPlan, PlannedLinks
 
 
@@ -59,7 +60,7 @@ def stitched(
 
 
 def _said(plan: EffectPlan, again: DataFrame) -> DataFrame:
-    rows = link_rows(again, plan.delete, FRAGMENT_KEY.name)
+    rows = link_rows(again, plan.delete, FRAGMENT_KEY.name, BATCH)
     return _as_links(rows, plan.delete.dataset.id)
 
 
@@ -85,8 +86,9 @@ def _links(spark: SparkSession, sources: Sequence[PlannedLinks]) -> DataFrame:
     frames = [links_of(spark, ())]
     for source in sources:
         # Delta reads a path with this ending as it was in that version.
-        rows = read(spark, f"{links_table(source).path}@v{source.version}")
-        frames.append(_as_links(rows.where(F.col(BATCH).isin(list(source.batches))), source.dataset.id))
+        table = links_table(source)
+        rows = with_all_columns(read(spark, f"{table.path}@v{source.version}"), table)
+        frames.append(_as_links(rows.where(is_said(source.batches, source.origins)), source.dataset.id))
     return all_of(frames)
 
 

@@ -102,7 +102,8 @@ def _sources(
             "generation": table.generation if table else record.generation,
         }
         if batches:
-            links.append(LinkSource(**tables, batches=tuple(batch.batch_id for batch in batches)))
+            names = tuple(batch.batch_id for batch in batches)
+            links.append(LinkSource(**tables, batches=names, origins=names))
         counted = [BatchOrder(batch_id=b.batch_id, seq=b.seq) for b in batches if is_counted[b.batch_id]]
         if counted:
             version = table.version if table else None

@@ -155,7 +155,7 @@ class Site:
                     f"{one.id} v{one.version} {one.body.model_dump_json()}" for one in catalog.merge_policies()
                 ],
                 **self._published(catalog.cut()),
-                **self._reported(catalog),
+                **self._reported(catalog, catalog.cut()),
                 "exports": [self._exported(catalog, dataset.id) for dataset in catalog.datasets()],
                 "system jobs": [self._deleted(job) for job in catalog.system_jobs().jobs],
             }
@@ -172,7 +172,7 @@ class Site:
         counted = ("profiles", "by_namespace", "left_out", "checksum")
         return f"{dataset_id} {[(newest.result or {}).get(name) for name in counted] if newest else None}"
 
-    def _reported(self, catalog: Catalog) -> Snapshot:
+    def _reported(self, catalog: Catalog, cut: Cut | None) -> Snapshot:
         """The newest reports; and rows of previews that are not done, which the next one removes."""
         done = {one.id for one in catalog.previews() if one.status is PreviewStatus.DONE}
         newest, found = catalog.newest_preview(), {}
@@ -182,6 +182,9 @@ class Site:
                 for _, row in rows:
                     # Those that a deletion asks for are of the instant at which it does.
                     row["report_at"] = newest is not None and row["report_at"] == newest.at
+                    # A refresh that failed keeps its number; the next one publishes another.
+                    if "cut" in row:
+                        row["cut"] = cut is not None and row["cut"] == cut.number
                 name = f"{_REPORTS}/{path.name}"
                 found[f"{name} (newest)"] = _texts(row for of, row in rows if newest and of == newest.id)
                 found[f"{name} (of nobody)"] = _texts(row for of, row in rows if of not in done)

@@ -126,7 +126,9 @@ def _plan(catalog: Catalog, settings: Settings, record: Refresh, attempt: Attemp
             identities_runs=_runs(cut, "identities"),
             merged_runs=_runs(cut, "merged_ids"),
             sources=tuple(
-                LinkSource.model_validate(tables[name] | {"batches": tuple(batch.batch_id for batch in batches)})
+                LinkSource.model_validate(
+                    tables[name] | {"batches": _names(batches), "origins": _names(found.batches[name])}
+                )
                 for name, batches in taking.items()
                 if batches
             ),
@@ -148,6 +150,10 @@ def _plan(catalog: Catalog, settings: Settings, record: Refresh, attempt: Attemp
         at=record.updated_at,
         commit=commit,
     )
+
+
+def _names(batches: Sequence[GraphBatch]) -> tuple[str, ...]:
+    return tuple(batch.batch_id for batch in batches)
 
 
 def _union(catalog: Catalog, settings: Settings, found: Found) -> UnionSchema:

@@ -65,8 +65,8 @@ def effect_plan(
         events_version=events.version if events else None,
         fragments=_sources(catalog, settings, cut, taken) if cut else (),
         identities=cut.table("identities") if cut else None,
-        links_leaving=_links(catalog, settings, cut, leaving) if cut else (),
-        links_staying=_links(catalog, settings, cut, staying) if cut and leaving else (),
+        links_leaving=_links(catalog, settings, cut, in_graph, leaving) if cut else (),
+        links_staying=_links(catalog, settings, cut, staying, staying) if cut and leaving else (),
         union=merge_policies.union_schema(catalog, settings),
         views=_views(catalog, settings, cut) if cut else (),
         driver_links=settings.graph.driver_links,
@@ -224,12 +224,17 @@ def _is_leaving(batch: TakenBatch, asked: Asked) -> bool:
     return asked.lake and batch.dataset_id == asked.dataset_id and asked.batch_id in (None, batch.batch_id)
 
 
-def _links(catalog: Catalog, settings: Settings, cut: Cut, batches: Sequence[TakenBatch]) -> tuple[PlannedLinks, ...]:
+def _links(
+    catalog: Catalog, settings: Settings, cut: Cut, by: Sequence[TakenBatch], origins: Sequence[TakenBatch]
+) -> tuple[PlannedLinks, ...]:
+    """Name the links that some batches wrote for rows of some."""
     found = []
     for record in catalog.datasets():
         table = cut.table(f"links/{record.id}")
-        names = tuple(batch.batch_id for batch in batches if batch.dataset_id == record.id)
-        if table is None or not names:
+        wrote, brought = (
+            tuple(one.batch_id for one in batches if one.dataset_id == record.id) for batches in (by, origins)
+        )
+        if table is None or not brought:
             continue
         found.append(
             PlannedLinks(
@@ -237,7 +242,8 @@ def _links(catalog: Catalog, settings: Settings, cut: Cut, batches: Sequence[Tak
                 store_root=settings.store_root,
                 sandbox=catalog.sandbox,
                 generation=record.generation,
-                batches=names,
+                batches=wrote,
+                origins=brought,
                 version=table.version,
             )
         )

@@ -93,20 +93,21 @@ class GraphShop:
         return Store(self.root, "prod")
 
     def source(self, dataset: str, batches: Sequence[str]) -> LinkSource:
-        definition = Dataset.model_validate(crm(id=dataset))
+        definition, names = Dataset.model_validate(crm(id=dataset)), tuple(batches)
         return LinkSource(
-            dataset=definition, store_root=self.root, sandbox="prod", generation=0, batches=tuple(batches)
+            dataset=definition, store_root=self.root, sandbox="prod", generation=0, batches=names, origins=names
         )
 
     def write(self, *batches: LinkBatch) -> None:
         """Put batches into their tables, as ingestion does."""
         schema = (
-            "identity string, linked string, _last_ord bigint, _batch string, _seq bigint, _ord bigint, _at timestamp"
+            "identity string, linked string, _last_ord bigint, _batch string, _seq bigint, _ord bigint, _at timestamp, "
+            "_origin string"
         )
         for batch in batches:
             table = links_table(self.source(batch.dataset, ()))
             ensure(self.spark, table)
-            rows = [(*link, n, batch.name, batch.seq, n, at(batch.day)) for n, link in enumerate(batch.links)]
+            rows = [(*link, n, batch.name, batch.seq, n, at(batch.day), None) for n, link in enumerate(batch.links)]
             frame = self.spark.createDataFrame(rows, schema)
             replace_batch(self.spark, table, frame, batch.name, CommitInfo(job="test", batch=batch.name), Fault.LAKE)
 

@@ -139,6 +139,27 @@ def test_with_the_lake_what_only_its_links_joined_falls_apart_as_it_was_planned(
     assert by_identities(profiles(company)).keys() == {k1, a, z, P4 | {"CRMID:c2"}}
 
 
+def test_what_an_earlier_deletion_applied_again_goes_with_the_batch_that_brought_it(
+    company: Workshop, engine: Engine
+) -> None:
+    later = event("e3", timestamp="2024-01-02T13:00:00Z", **{"endUserIDs.ecid": "k2", "personID": "c2"})
+    company.ingest("web", later, event("e5"), batch_id="b5", at=at(5))
+    ran(company, engine, asked(company, batch="b3"))
+    # The deletion says for b5 that k2 is c2; b3 itself said nothing of k2 but that there is one.
+    assert P2 | P4 in by_identities(profiles(company))
+    assert {("ECID:k2", "CRMID:c2")} <= company.named("web")
+
+    batch = asked(company, batch="b5", lake=True)
+    plan = planned(company, engine, batch)
+    assert (plan.removed, foretold(plan)) == (Removed(fragments=2, events=2), {"default": (0, 2, 0)})
+    assert ran(company, engine, batch).status is SystemJobStatus.SUCCESS
+    assert came_to(company) == foretold(plan)
+    assert by_identities(profiles(company)).keys() == {P1, P2, P3}
+    assert {("ECID:k2", None)} <= company.named("web")
+    assert ("ECID:k2", "CRMID:c2") not in company.named("web")
+    assert refresh(company, full=True).views["default"].changed == 0
+
+
 def test_6_5_4_without_its_batch_of_events_three_profiles_are_left(company: Workshop, engine: Engine) -> None:
     record = asked(company, dataset="web", batch="b3")
     plan = planned(company, engine, record)

@@ -83,8 +83,11 @@ def test_with_the_lake_links_of_the_cut_are_told_apart_by_whether_they_go(catalo
     def links(**asked: object) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
         plan, _ = planned(catalog, settings, Asked.model_validate(asked))
         leaving, staying = (
-            {one.dataset.id: one.batches for one in sources} for sources in (plan.links_leaving, plan.links_staying)
+            {one.dataset.id: one.origins for one in sources} for sources in (plan.links_leaving, plan.links_staying)
         )
+        # Whoever wrote them goes, those of a deletion, too; of what stays only those that stay can be the writers.
+        assert all(one.batches == ("b2", "b3") for one in plan.links_leaving)
+        assert all(one.batches == one.origins for one in plan.links_staying)
         assert {one.version for one in (*plan.links_leaving, *plan.links_staying)} <= {7}
         return leaving, staying
 
