@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from jobs.errors import Conflict
 from jobs.faults import Fault, around
-from jobs.lake.log import refuse_damaged
+from jobs.lake.log import properties_here, refuse_damaged
 from jobs.lake.schema import RETENTION_PROPERTY, Column, Table
 from jobs.lake.sql import literal, quoted, table_at
 from jobs.lake.tables import change, though_altered
@@ -55,6 +55,9 @@ def _digest(table: Table) -> str:
 
 
 def _properties(spark: SparkSession, path: str) -> dict[str, str] | None:
+    kept = properties_here(path)
+    if kept is not None:
+        return kept
     try:
         return {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_at(path)}").collect()}
     except AnalysisException as refused:

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from jobs.lake.keyed_table import BASE, FOLDED, LEVEL, PART, RUN, SEQ, Run
+from jobs.lake.log import files_here
 
 _PARTITION = re.compile(rf"/{LEVEL}=([a-z]+)/{PART}=([A-Za-z0-9_-]+)/[^/]+$")
 
@@ -73,7 +74,7 @@ def look(spark: SparkSession, table: Levelled, active: Sequence[tuple[str, int]]
         active: (batch id, `_seq`) of the batches that are ACTIVE.
         with_base: whether the base's partitions are wanted, which takes longer when it has many files.
     """
-    parts = _parts(load(spark, table), with_base)
+    parts = _parts(spark, table, with_base)
     memory = max(parts[FOLDED], default="")
     watermark = int(memory.partition("-")[0] or 0)
     present = sorted((Run(*run) for run in active if run[0] in parts[RUN]), key=lambda run: run.seq)
@@ -97,7 +98,7 @@ def folded_runs(spark: SparkSession, table: Levelled) -> set[Run]:
 
 def runs_there(spark: SparkSession, table: Levelled) -> set[str]:
     """Return the batches whose runs lie in a table, whether they count or not."""
-    return _parts(load(spark, table), with_base=False)[RUN]
+    return _parts(spark, table, with_base=False)[RUN]
 
 
 def load(spark: SparkSession, table: Levelled) -> DataFrame:
@@ -115,9 +116,13 @@ def is_base() -> Column:
     return F.col(LEVEL) == BASE
 
 
-def _parts(rows: DataFrame, with_base: bool) -> dict[str, set[str]]:
+def _parts(spark: SparkSession, table: Levelled, with_base: bool) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {RUN: set(), BASE: set(), FOLDED: set()}
-    for file in (rows if with_base else rows.where(F.col(LEVEL) != BASE)).inputFiles():
-        if place := _PARTITION.search(file):
+    files = files_here(table.path)
+    if files is None:
+        rows = load(spark, table)
+        files = (rows if with_base else rows.where(F.col(LEVEL) != BASE)).inputFiles()
+    for file in files:
+        if (place := _PARTITION.search(file)) and (with_base or place[1] != BASE):
             found[place[1]].add(place[2])
     return found

@@ -1,4 +1,4 @@
-"""The log of a table on this machine: looked at before it is trusted, and asked what a commit did.
+"""The log of a table on this machine: looked at before it is trusted, and asked what Spark needs a query for.
 
 A machine that loses its power may leave a commit file empty or cut short. Delta reads what is left of it as if it were
 all: cut in the middle of a line it is an error, but cut between two lines, or empty, it is a commit that did less, and
@@ -63,19 +63,27 @@ def commits(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 yield int(match[1]), json.loads(actions.readline()).get("commitInfo") or {}
 
 
+def properties_here(path: str) -> dict[str, str] | None:
+    """Give the properties of a table that is here; None when there is none, and when the log cannot tell."""
+    table = _opened(path, without_files=True)
+    return {key: value or "" for key, value in table.metadata().configuration.items()} if table else None
+
+
+def files_here(path: str) -> list[str] | None:
+    """Name the files of a table that is here; None when there is none, and when the log cannot tell."""
+    table = _opened(path)
+    return table.file_uris() if table else None
+
+
 def version_without(path: str, values: Mapping[str, str]) -> int | None:
     """Give the present version of a table that is here, when no file lies where partition columns have these values.
 
     None when one does, and when the log cannot tell.
     """
-    if not is_here(path):
+    table = _opened(path)
+    if table is None:
         return None
-    try:
-        table = DeltaTable(path)
-        there = table.file_uris(file_pruning_predicate=[(column, "=", value) for column, value in values.items()])
-    except DeltaError as refused:
-        logger.info("%s: %s", path, refused)
-        return None
+    there = table.file_uris(file_pruning_predicate=[(column, "=", value) for column, value in values.items()])
     return None if there else table.version()
 
 
@@ -89,6 +97,16 @@ def commits_into(path: str, values: Mapping[str, str], after: int) -> int:
 def _adds_to(commit: str, values: Mapping[str, str]) -> bool:
     adds = (json.loads(action)["add"] for action in commit.splitlines() if action.startswith(_ADD))
     return any(values.items() <= add["partitionValues"].items() for add in adds)
+
+
+def _opened(path: str, without_files: bool = False) -> DeltaTable | None:
+    if not is_here(path):
+        return None
+    try:
+        return DeltaTable(path, without_files=without_files)
+    except DeltaError as refused:
+        logger.info("%s: %s", path, refused)
+        return None
 
 
 def _log_of(path: str) -> Path | None:

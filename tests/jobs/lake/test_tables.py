@@ -10,7 +10,9 @@ from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
 from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo
 from jobs.lake.definition import ensure
+from jobs.lake.log import files_here, properties_here
 from jobs.lake.schema import Column, Table, canonical_type
+from jobs.lake.sql import table_at
 from jobs.lake.store import Store
 from jobs.lake.tables import drop_batch, exists, read, replace_batch, though_altered
 from tests.disks import CannotMount, full, mounted
@@ -59,6 +61,20 @@ def test_a_batch_is_written_once_however_often_it_is_written(spark, table):
     drop_batch(spark, table, "b1", COMMIT)
     drop_batch(spark, table, "unknown", COMMIT)
     assert names_of(spark, table) == []
+
+
+def test_the_log_says_without_spark_what_spark_says(spark, table):
+    assert (properties_here(table.path), files_here(table.path)) == (None, None)
+    ensure(spark, table)
+    for batch in ("b0", "b1", "b1"):
+        replace_batch(spark, table, rows(spark, "Ann", "Bob"), batch, COMMIT, Fault.LAKE)
+    said = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_at(table.path)}").collect()}
+    protocol = {"delta.minReaderVersion": "1", "delta.minWriterVersion": "2"}
+    assert properties_here(table.path) | protocol == said
+    named = (files_here(table.path), read(spark, table.path).inputFiles())
+    found, wanted = (sorted(name.rpartition("/_batch=")[2] for name in names) for names in named)
+    assert found == wanted
+    assert {name.partition("/")[0] for name in found} == {"b0", "b1"}
 
 
 def test_of_two_writers_of_one_batch_at_once_the_rows_of_one_are_left(spark, other_session, table):
