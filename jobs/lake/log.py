@@ -65,7 +65,7 @@ def commits(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def properties_here(path: str) -> dict[str, str] | None:
     """Give the properties of a table that is here; None when there is none, and when the log cannot tell."""
-    table = _opened(path, without_files=True)
+    table = _opened(path)
     return {key: value or "" for key, value in table.metadata().configuration.items()} if table else None
 
 
@@ -99,11 +99,11 @@ def _adds_to(commit: str, values: Mapping[str, str]) -> bool:
     return any(values.items() <= add["partitionValues"].items() for add in adds)
 
 
-def _opened(path: str, without_files: bool = False) -> DeltaTable | None:
+def _opened(path: str) -> DeltaTable | None:
     if not is_here(path):
         return None
     try:
-        return DeltaTable(path, without_files=without_files)
+        return DeltaTable(path)
     except DeltaError as refused:
         logger.info("%s: %s", path, refused)
         return None
