@@ -8,9 +8,9 @@ rows are missing without a word. An object store has no half files.
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -24,6 +24,7 @@ _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\b.*\.parquet")
 _ALTERATIONS = ("CREATE ", "REPLACE ", "SET ", "ADD ", "CHANGE ", "RENAME ")  # each comes with a new description
 _ADD, _REMOVE = '{"add":', '{"remove":'
+Answer = TypeVar("Answer")
 
 
 def refuse_damaged(path: str, name: str) -> None:
@@ -65,14 +66,12 @@ def commits(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def properties_here(path: str) -> dict[str, str] | None:
     """Give the properties of a table that is here; None when there is none, and when the log cannot tell."""
-    table = _opened(path)
-    return {key: value or "" for key, value in table.metadata().configuration.items()} if table else None
+    return _asked(path, lambda table: {key: value or "" for key, value in table.metadata().configuration.items()})
 
 
 def files_here(path: str) -> list[str] | None:
     """Name the files of a table that is here; None when there is none, and when the log cannot tell."""
-    table = _opened(path)
-    return table.file_uris() if table else None
+    return _asked(path, lambda table: table.file_uris())
 
 
 def version_without(path: str, values: Mapping[str, str]) -> int | None:
@@ -80,11 +79,8 @@ def version_without(path: str, values: Mapping[str, str]) -> int | None:
 
     None when one does, and when the log cannot tell.
     """
-    table = _opened(path)
-    if table is None:
-        return None
-    there = table.file_uris(file_pruning_predicate=[(column, "=", value) for column, value in values.items()])
-    return None if there else table.version()
+    own = [(column, "=", value) for column, value in values.items()]
+    return _asked(path, lambda table: None if table.file_uris(file_pruning_predicate=own) else table.version())
 
 
 def commits_into(path: str, values: Mapping[str, str], after: int) -> int:
@@ -99,11 +95,11 @@ def _adds_to(commit: str, values: Mapping[str, str]) -> bool:
     return any(values.items() <= add["partitionValues"].items() for add in adds)
 
 
-def _opened(path: str) -> DeltaTable | None:
+def _asked(path: str, question: Callable[[DeltaTable], Answer | None]) -> Answer | None:
     if not is_here(path):
         return None
     try:
-        return DeltaTable(path)
+        return question(DeltaTable(path))
     except DeltaError as refused:
         logger.info("%s: %s", path, refused)
         return None
