@@ -11,8 +11,11 @@ from tests.disks import full, mounted
 
 # In ours, and in SQLite's.
 FULL = ("disk is full", "have space")
-# What a refusal names: the catalog, or a table by its room and the dataset, policy or report that it is of.
-_PLACE = re.compile(r"\bthe catalog\b|\bstaging\b|\b\w+/\w+: |\b(identities|merged_ids): ")
+# What a refusal names: the catalog, the staging, or one of the tables of the story.
+_PLACE = re.compile(
+    r"\bthe catalog\b|\bstaging\b|\b(lake|quarantine|fragments|events|links)/(crm|web): |\b(identities|merged_ids): "
+    r"|\bprofiles/(default|alone): |\breports/\w+: |\bexports/people(_identities)?: "
+)
 # The steps that are played on a disk that is full just before their commits.
 FILLED = {
     "apply": (Fault.APPLY_DEFINITIONS,),

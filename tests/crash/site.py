@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from jobs.catalog.database import Catalog
 from jobs.catalog.previews import PreviewStatus
 from jobs.catalog.records import Batch, BatchStatus
-from jobs.catalog.refreshes import Cut, CutTable
+from jobs.catalog.refreshes import Cut, CutTable, RefreshStatus
 from jobs.catalog.system_jobs import SystemJob
 from jobs.ingest.models import IngestResult
 from jobs.session.engines import Engine
@@ -155,7 +155,7 @@ class Site:
                     f"{one.id} v{one.version} {one.body.model_dump_json()}" for one in catalog.merge_policies()
                 ],
                 **self._published(catalog.cut()),
-                **self._reported(catalog, catalog.cut()),
+                **self._reported(catalog),
                 "exports": [self._exported(catalog, dataset.id) for dataset in catalog.datasets()],
                 "system jobs": [self._deleted(job) for job in catalog.system_jobs().jobs],
             }
@@ -172,10 +172,11 @@ class Site:
         counted = ("profiles", "by_namespace", "left_out", "checksum")
         return f"{dataset_id} {[(newest.result or {}).get(name) for name in counted] if newest else None}"
 
-    def _reported(self, catalog: Catalog, cut: Cut | None) -> Snapshot:
+    def _reported(self, catalog: Catalog) -> Snapshot:
         """The newest reports; and rows of previews that are not done, which the next one removes."""
         done = {one.id for one in catalog.previews() if one.status is PreviewStatus.DONE}
         newest, found = catalog.newest_preview(), {}
+        failed = [one.number for one in catalog.refreshes() if one.status is RefreshStatus.FAILED and one.number]
         for path in self.table_paths():
             if path.parent.name == _REPORTS:
                 rows = [(row.pop("report_id"), row) for row in DeltaTable(str(path)).to_pyarrow_table().to_pylist()]
@@ -183,8 +184,8 @@ class Site:
                     # Those that a deletion asks for are of the instant at which it does.
                     row["report_at"] = newest is not None and row["report_at"] == newest.at
                     # A refresh that failed keeps its number; the next one publishes another.
-                    if "cut" in row:
-                        row["cut"] = cut is not None and row["cut"] == cut.number
+                    if row.get("cut"):
+                        row["cut"] -= sum(number < row["cut"] for number in failed)
                 name = f"{_REPORTS}/{path.name}"
                 found[f"{name} (newest)"] = _texts(row for of, row in rows if newest and of == newest.id)
                 found[f"{name} (of nobody)"] = _texts(row for of, row in rows if of not in done)
