@@ -6,7 +6,8 @@ from sqlalchemy import and_, func, select
 
 from jobs.catalog.exports import ExportJob, ExportPage, ExportStatus
 from jobs.catalog.job_records import Ledger
-from jobs.catalog.schema import CutRow, EventRow, ExportJobRow
+from jobs.catalog.job_schema import CutRow, ExportJobRow
+from jobs.catalog.schema import EventRow
 from jobs.catalog.scope import Scope
 
 

@@ -22,8 +22,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
+from jobs.catalog.job_schema import JobRow
 from jobs.catalog.records import Attempt, Busy
-from jobs.catalog.schema import JobRow
 from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, NotFound, shortened
 

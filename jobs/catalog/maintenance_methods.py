@@ -4,9 +4,9 @@ from typing import Any
 
 from jobs.catalog import attempts
 from jobs.catalog.job_records import Ledger
+from jobs.catalog.job_schema import MaintenanceRow
 from jobs.catalog.maintenances import Maintenance
 from jobs.catalog.records import Attempt, Batch
-from jobs.catalog.schema import MaintenanceRow
 from jobs.catalog.transactions import Transactions
 from jobs.faults import Fault
 

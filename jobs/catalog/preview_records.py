@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import select
 
 from jobs.catalog.job_records import Ledger
+from jobs.catalog.job_schema import PreviewRow
 from jobs.catalog.previews import Preview, PreviewStatus
-from jobs.catalog.schema import PreviewRow
 from jobs.catalog.scope import Scope
 
 PREVIEWS = Ledger(PreviewRow, Preview)

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from jobs.catalog.job_records import Ledger
+from jobs.catalog.job_schema import CutRow, RefreshRow, TakenBatchRow
 from jobs.catalog.records import Attempt, BatchStatus
 from jobs.catalog.refreshes import Cut, CutTable, GraphBatch, Refresh, RefreshStatus, TakenBatch
-from jobs.catalog.schema import BatchRow, CutRow, RefreshRow, TakenBatchRow
+from jobs.catalog.schema import BatchRow
 from jobs.catalog.scope import Scope
 
 

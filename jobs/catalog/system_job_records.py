@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 from jobs.catalog import attempts, registry
 from jobs.catalog.batches import as_batch
 from jobs.catalog.job_records import Ledger
+from jobs.catalog.job_schema import SystemJobRow
 from jobs.catalog.records import Attempt, Batch, BatchStatus, Busy
-from jobs.catalog.schema import BatchRow, SystemJobRow
+from jobs.catalog.schema import BatchRow
 from jobs.catalog.scope import Scope, changed_rows
 from jobs.catalog.system_jobs import EDITED_BY, Asked, RequestType, SystemJob, SystemJobPage, SystemJobStatus
 from jobs.errors import Conflict
