@@ -10,6 +10,8 @@ from tests.crash.story import Story, steps
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STEPS = {step.name: step for step in steps(Path())}
+# One of each kind of command, as early in the story as it comes.
+FIRST = ("apply", "records", "refresh", "events", "export", "events-that-fail", "fold")
 # Where each attempt takes long; `./run crash` kills at every one.
 SOME = {
     "maintain": (Fault.BEGIN_REMOVAL, Fault.COMPACT_EVENTS, Fault.SET_RETENTION),
@@ -39,7 +41,14 @@ def test_every_commit_is_one_that_something_kills_at(fault: Fault) -> None:
         assert any(fault in step.commits for step in STEPS.values()), "make it at a step of tests/crash/story.py"
 
 
-@pytest.mark.parametrize("name", [name for name, step in STEPS.items() if step.commits])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FIRST else pytest.mark.thorough)
+        for name, step in STEPS.items()
+        if step.commits
+    ],
+)
 def test_killed_after_each_of_its_commits_a_command_still_comes_out_as_a_clean_run(
     story: Story, tmp_path: Path, name: str
 ) -> None:

@@ -67,6 +67,7 @@ print("ENDED", run.state)
 """
 
 
+@pytest.mark.thorough
 def test_by_spark_submit_the_dag_makes_the_same_tables_row_by_row(
     workplace: Workplace, first: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -1,11 +1,14 @@
 """Runs of the DAG `ingest` in a real Airflow: what a batch leaves behind, what is refused, and how runs wait."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.catalog.database import Catalog
 from jobs.catalog.records import Attempt, BatchStatus, InputFile
 from tests.airflow_api import wait_until
 from tests.dags.workplace import Workplace, events
@@ -135,37 +138,42 @@ def test_what_the_form_lets_through_is_refused_by_the_first_task_in_one_sentence
         assert "refused" not in {batch.id for batch in catalog.batches()}
 
 
-def test_ten_runs_on_two_datasets_wait_without_a_worker_and_all_succeed(workplace: Workplace) -> None:
+@pytest.mark.parametrize("number", [4, pytest.param(10, marks=pytest.mark.thorough)])
+def test_runs_on_two_datasets_wait_without_a_worker_and_all_succeed(workplace: Workplace, number: int) -> None:
     """The first of them finds its dataset held by somebody else."""
-    datasets = {f"ten-{number}": ("visits", "clicks")[number % 2] for number in range(10)}
+    datasets = {f"of-{number}-{each}": ("visits", "clicks")[each % 2] for each in range(number)}
+    first, *others = datasets
     with workplace.catalog() as catalog:
-        _hold(workplace, "visits", "held-by-a-test")
-        for batch_id, dataset in datasets.items():
-            request = workplace.request(dataset, workplace.write(batch_id, rows=5), batch_id)
-            workplace.airflow.start(batch_id, request)
-        waiting = "up_for_reschedule"
-        wait_until(lambda: workplace.airflow.states("ten-0").get("ingest_batch") == waiting, 120, "ten-0 to wait")
-        assert [workplace.airflow.run(batch_id)["state"] for batch_id in list(datasets)[1:]] == ["queued"] * 9
-        assert "is busy: batch 'held-by-a-test'" in workplace.airflow.run("ten-0")["note"]
-        assert catalog.batch("ten-0").status is BatchStatus.NEW
-        # A worker that has handed its task back needs a moment to say so.
-        wait_until(lambda: workplace.platform.busy_workers() == [], 20, "the workers to be idle")
-        catalog.fail("held-by-a-test", Attempt(id="held-by-a-test"), "let go", final=True)
+        with _held(catalog, "visits", f"held-from-{number}") as holder:
+            for batch_id, dataset in datasets.items():
+                request = workplace.request(dataset, workplace.write(batch_id, rows=5), batch_id)
+                workplace.airflow.start(batch_id, request)
+            waiting = "up_for_reschedule"
+            wait_until(lambda: workplace.airflow.states(first).get("ingest_batch") == waiting, 120, f"{first} to wait")
+            assert {workplace.airflow.run(batch_id)["state"] for batch_id in others} == {"queued"}
+            assert f"is busy: batch '{holder}'" in workplace.airflow.run(first)["note"]
+            assert catalog.batch(first).status is BatchStatus.NEW
+            # A worker that has handed its task back needs a moment to say so.
+            wait_until(lambda: workplace.platform.busy_workers() == [], 20, "the workers to be idle")
         for batch_id, dataset in datasets.items():
             assert workplace.airflow.end_of(batch_id, 600)["state"] == "success"
             assert catalog.batch(batch_id).status is BatchStatus.ACTIVE
             assert workplace.rows(f"lake/{dataset}", batch_id) == 5
         for dataset in ("visits", "clicks"):
-            order = [batch_id for batch_id, _ in catalog.active_batches(dataset)]
+            order = [batch_id for batch_id, _ in catalog.active_batches(dataset) if batch_id in datasets]
             assert order == [batch_id for batch_id, of in datasets.items() if of == dataset]
 
 
-def _hold(workplace: Workplace, dataset: str, name: str) -> None:
-    """Take a dataset as another process does that runs a batch of its own."""
-    with workplace.catalog() as catalog:
-        file = InputFile(path=f"/{name}.jsonl", name=f"{name}.jsonl", size_bytes=1)
-        catalog.create_batch(dataset, name, [file], None, {}, "test")
-        catalog.begin_attempt(name, Attempt(id=name, run="a test", lease_seconds=3600))
+@contextmanager
+def _held(catalog: Catalog, dataset: str, name: str) -> Iterator[str]:
+    """Take a dataset as another process does that runs a batch of its own, and let it go."""
+    file = InputFile(path=f"/{name}.jsonl", name=f"{name}.jsonl", size_bytes=1)
+    catalog.create_batch(dataset, name, [file], None, {}, "test")
+    catalog.begin_attempt(name, Attempt(id=name, run="a test", lease_seconds=3600))
+    try:
+        yield name
+    finally:
+        catalog.fail(name, Attempt(id=name), "let go", final=True)
 
 
 def test_a_dataset_applied_now_is_in_the_form_within_a_minute(workplace: Workplace, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.jobs.profiles.refreshing import by_identities, happened, identities, 
 ALONE = PolicyBody.model_validate({"name": "Alone", "identityGraph": {"type": "none"}})
 
 
+@pytest.mark.thorough
 def test_a_company_is_refreshed_for_what_changes(
     spark: SparkSession, engine_settings: Settings, tmp_path_factory: pytest.TempPathFactory, refreshed_f: Path
 ) -> None:

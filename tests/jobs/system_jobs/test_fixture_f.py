@@ -113,6 +113,7 @@ def test_without_its_records_a_profile_stays_one_until_links_go_with_the_lake(
     assert refresh(company, full=True).views["default"].changed == 0
 
 
+@pytest.mark.thorough
 def test_with_the_lake_what_only_its_links_joined_falls_apart_as_it_was_planned(
     company: Workshop, engine: Engine
 ) -> None:
@@ -139,6 +140,7 @@ def test_with_the_lake_what_only_its_links_joined_falls_apart_as_it_was_planned(
     assert by_identities(profiles(company)).keys() == {k1, a, z, P4 | {"CRMID:c2"}}
 
 
+@pytest.mark.thorough
 def test_what_an_earlier_deletion_applied_again_goes_with_the_batch_that_brought_it(
     company: Workshop, engine: Engine
 ) -> None:
