@@ -94,6 +94,11 @@ class AirflowApi:
         """The tasks of a run and their states."""
         return {name: ti["state"] for name, ti in self._tasks(run_id).items()}
 
+    def instance(self, run_id: str, task_id: str) -> str:
+        """The id of a task of a run, which the title of its process has."""
+        found: str = self._tasks(run_id)[task_id]["id"]
+        return found
+
     def tries(self, run_id: str, task_id: str) -> int:
         """How often a task was begun."""
         number: int = self._tasks(run_id)[task_id]["try_number"]

@@ -120,9 +120,10 @@ class RunningPlatform:
         children = psutil.Process(self.pid("scheduler")).children()
         return [child for child in children if "LocalExecutor" in " ".join(child.cmdline())]
 
-    def busy_workers(self) -> list[psutil.Process]:
-        """Airflow's workers that have a task."""
-        return [worker for worker in self.workers() if "<idle>" not in " ".join(worker.cmdline())]
+    def tasks_at_work(self, instance: str) -> list[psutil.Process]:
+        """The process of a task instance, by its id; none while no worker has it."""
+        children = [child for worker in self.workers() for child in worker.children()]
+        return [child for child in children if instance in _title(child)]
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of this platform."""
@@ -150,6 +151,13 @@ class RunningPlatform:
             return is_alive and process.environ().get("TESSERA_HOME") == str(self.home)
         except (psutil.Error, OSError):
             return False
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def kill(pid: int) -> None:

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import pytest
 
 from jobs.catalog.records import Batch, BatchStatus
@@ -27,7 +26,7 @@ def test_a_cancelled_run_stops_its_work_and_leaves_no_row(workplace: Workplace, 
     workplace.airflow.start("cancelled", workplace.request("calls", large, BATCH))
     staging = _staging(workplace)
     wait_until(lambda: any(staging.glob("*/*")), 300, "Spark to write")
-    [task] = _tasks(workplace)
+    [task] = workplace.at_work("cancelled")
     workplace.airflow.cancel("cancelled")
     cancelled = datetime.now(UTC)
     wait_until(lambda: _batch(workplace).status is BatchStatus.FAILED, 120, "the batch to be FAILED")
@@ -44,11 +43,12 @@ def test_a_cancelled_run_stops_its_work_and_leaves_no_row(workplace: Workplace, 
     assert workplace.airflow.tries("cancelled", "ingest_batch") == 1
 
 
+@pytest.mark.thorough
 def test_the_same_batch_succeeds_later_and_once_though_its_task_is_killed(workplace: Workplace, large: Path) -> None:
     former = _partition_files(workplace)
     workplace.airflow.start("killed", workplace.request("calls", large, BATCH))
     wait_until(lambda: _partition_files(workplace) > former, 300, "the lake to be written")
-    [task] = _tasks(workplace)
+    [task] = workplace.at_work("killed")
     kill(task.pid)
     assert workplace.airflow.end_of("killed", 600)["state"] == "success"
     assert workplace.airflow.tries("killed", "ingest_batch") == 2
@@ -74,8 +74,3 @@ def _partition_files(workplace: Workplace) -> set[str]:
     """The files in the batch's partition of the lake, committed or not."""
     partition = Path(workplace.platform.home, "store", SANDBOX, "lake", "calls", f"_batch={BATCH}")
     return {file.name for file in partition.glob("*.parquet")}
-
-
-def _tasks(workplace: Workplace) -> list[psutil.Process]:
-    """The processes of the tasks that run now; each is the child of the worker that watches it."""
-    return [child for worker in workplace.platform.busy_workers() for child in worker.children()]

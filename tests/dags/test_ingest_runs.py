@@ -153,8 +153,9 @@ def test_runs_on_two_datasets_wait_without_a_worker_and_all_succeed(workplace: W
             assert {workplace.airflow.run(batch_id)["state"] for batch_id in others} == {"queued"}
             assert f"is busy: batch '{holder}'" in workplace.airflow.run(first)["note"]
             assert catalog.batch(first).status is BatchStatus.NEW
-            # A worker that has handed its task back needs a moment to say so.
-            wait_until(lambda: workplace.platform.busy_workers() == [], 20, "the workers to be idle")
+            # Every few seconds it is looked whether the dataset is free.
+            wait_until(lambda: bool(workplace.at_work(first)), 120, f"a worker to have {first}")
+            wait_until(lambda: not workplace.at_work(first), 60, f"no worker to have {first}")
         for batch_id, dataset in datasets.items():
             assert workplace.airflow.end_of(batch_id, 600)["state"] == "success"
             assert catalog.batch(batch_id).status is BatchStatus.ACTIVE

@@ -26,6 +26,8 @@ from tests.dags.workplace import events
 from tests.homes import free_port
 from tests.running_platform import CHECKOUT
 
+pytestmark = pytest.mark.waits
+
 PASSWORD = "only-for-this-test"
 _START_SECONDS = 120
 

@@ -96,6 +96,7 @@ def test_a_preview_by_hand_is_made_whatever_has_moved(workplace: Workplace, fold
     assert (run["state"], run["note"].splitlines()[0].startswith(f"preview {record['id']}: ")) == ("success", True)
 
 
+@pytest.mark.thorough
 def test_a_look_by_time_finds_the_other_sandboxes_whose_profiles_have_moved(
     workplace: Workplace, folder: Path, previews: AirflowApi
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
@@ -94,6 +95,10 @@ class Workplace:
                 if commit.batch == batch_id:
                     found.append((entry["version"], commit, entry.get("operationMetrics", {})))
         return found
+
+    def at_work(self, run_id: str) -> list[psutil.Process]:
+        """The process that ingests the batch of a run; none while the run waits."""
+        return self.platform.tasks_at_work(self.airflow.instance(run_id, "ingest_batch"))
 
     def versions(self) -> dict[str, int]:
         """Every table of the store and its version."""

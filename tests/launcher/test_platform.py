@@ -39,7 +39,14 @@ def test_a_busy_port_is_named_with_its_holder(platform: RunningPlatform, tmp_pat
     assert other.processes() == []
 
 
-@pytest.mark.parametrize("component", ["api-server", "dag-processor", "triggerer", "engine"])
+@pytest.mark.parametrize(
+    "component",
+    [
+        "api-server",
+        "engine",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("dag-processor", "triggerer")),
+    ],
+)
 def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningPlatform, component: str) -> None:
     run_id = f"while-{component}-dies"
     platform.hold_run(run_id)
@@ -56,6 +63,7 @@ def test_a_killed_part_comes_back_and_a_run_in_flight_goes_on(platform: RunningP
 
 # A file is ingested nearly twice, the second time by a cold Spark.
 @pytest.mark.timeout(1200)
+@pytest.mark.thorough
 def test_a_killed_spark_server_comes_back_and_a_run_at_work_is_retried_with_every_row_once(
     platform: RunningPlatform, tmp_path: Path
 ) -> None:
@@ -83,6 +91,7 @@ def test_a_killed_spark_server_comes_back_and_a_run_at_work_is_retried_with_ever
     assert workplace.rows("lake/taps", "orphaned") == 100_000
 
 
+@pytest.mark.thorough
 def test_a_killed_scheduler_comes_back_and_its_run_is_retried(platform: RunningPlatform) -> None:
     task = platform.hold_run("while-scheduler-dies")
     kill(platform.pid("scheduler"))

@@ -20,6 +20,8 @@ from jobs.session.server_state import ServerState, be_client, keeper_pid, read_s
 from jobs.settings import Settings
 from tests.homes import link_jars, settings_at
 
+pytestmark = pytest.mark.waits
+
 _EMBEDDED = Engine.parse("embedded")
 
 

@@ -24,6 +24,8 @@ from jobs.settings import Settings
 from tests.builders import definitions, write_jsonl
 from tests.homes import link_jars
 
+pytestmark = pytest.mark.waits
+
 _LOCAL = Engine.parse("local[2]")
 _CRM = {
     "id": "crm",
