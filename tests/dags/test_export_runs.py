@@ -43,7 +43,7 @@ def test_a_person_exports_by_the_form_and_finds_the_table_with_the_run_that_wrot
     airflow.start("by-hand", form)
     run = airflow.end_of("by-hand")
     assert run["state"] == "success", run["note"]
-    assert run["note"].startswith("export job 1 to people: 3 profiles of policy default, version")
+    assert run["note"].startswith("export job 1 to people: 3 profiles of policy default as of cut ")
     found = tables(workplace)
     assert sorted(found) == ["exports/people", "exports/people_identities"]
     for table in found.values():
@@ -92,7 +92,8 @@ def test_a_backfill_of_three_days_takes_one_snapshot_the_oldest_run_first(
     wait_until(lambda: [run["state"] for run in runs()] == ["success"] * 3, 500, "the backfill to end")
     first, *others = runs()
     assert [run["start_date"] for run in runs()] == sorted(run["start_date"] for run in runs())
-    assert " to profile_attribute_default: 3 profiles of policy default, version 1," in first["note"]
+    assert " to profile_attribute_default: 3 profiles of policy default as of cut " in first["note"]
+    assert "; version 1 of the table, in " in first["note"]
     assert {run["note"].partition(":")[0] for run in others} == {"no snapshot"}
     with opened(workplace) as catalog:
         taken = [job for job in catalog.exports().jobs if job.dataset_id == DAILY]

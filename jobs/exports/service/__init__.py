@@ -82,6 +82,6 @@ def summary(record: ExportJob) -> str:
     left_out = f", {result.left_out} left out for too many identities" if result.left_out else ""
     version = result.tables[f"exports/{record.dataset_id}"].version
     return (
-        f"{name}: {result.profiles} profiles of policy {result.policy_id}{left_out}, version {version}, "
-        f"cut {result.cut}; in {result.seconds:.0f} s"
+        f"{name}: {result.profiles} profiles of policy {result.policy_id} as of cut {result.cut}{left_out}; "
+        f"version {version} of the table, in {result.seconds:.0f} s"
     )

@@ -97,7 +97,7 @@ def test_what_is_recorded_names_the_cut_the_versions_and_the_policy_and_stands_b
     assert shown["metrics"]["totalExportedProfileCounter"] == 3
     assert shown["metrics"]["exportedProfileByNamespaceCounter"] == {"CRMID": 2, "Email": 3, "ECID": 1}
     assert shown["metrics"]["totalTime"]["totalTimeInMs"] > 0
-    assert summary(job).startswith(f"export job {job.id} to recorded: 3 profiles of policy default, version")
+    assert summary(job).startswith(f"export job {job.id} to recorded: 3 profiles of policy default as of cut ")
 
 
 def test_events_are_chosen_by_their_ingestion_and_ordered_by_their_timestamp(company: Workshop) -> None:
