@@ -287,5 +287,5 @@ def _lost(scope: Scope, attempt: Attempt, batch_id: str | None) -> str:
     held = f"held by attempt {holder.attempt!r} of batch {holder.batch_id!r}" if holder else "held by nobody"
     return (
         f"attempt {attempt.id!r} does not hold dataset {row.dataset_id!r} for batch {batch_id!r}: the batch is "
-        f"{row.status} (last attempt {row.attempt!r}), the dataset is {held}; stop this attempt's work"
+        f"{row.status} (last attempt {row.attempt!r}), the dataset is {held}; it was cancelled or taken over meanwhile"
     )

@@ -298,7 +298,7 @@ class Ledger(Generic[Row, Record]):
         if row.status != self._record.at_work or row.attempt != attempt_id:
             raise Conflict(
                 f"attempt {attempt_id!r} does not run {self._record.noun} {record_id!r} any more: it is {row.status} "
-                f"(last attempt {row.attempt!r}); stop this attempt's work"
+                f"(last attempt {row.attempt!r}); it was cancelled or taken over meanwhile"
             )
         return row
 
