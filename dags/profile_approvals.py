@@ -155,12 +155,13 @@ class ApprovalTask(ApprovalOperator):
             Conflict: the approval does not count.
         """
         record = catalog.system_job(self.record_id)
-        if record.status != "NEW" or record.is_approved:
+        person, is_approval = event["responded_by_user"], event["chosen_options"] == [self.APPROVE]
+        # A person who says no is heard, though somebody else has said yes meanwhile.
+        if record.status != "NEW" or (record.is_approved and (is_approval or not person)):
             return
         service, run = service_of(self.feature), run_name(context)
-        person = event["responded_by_user"]
         by = f"airflow:{person['name']}" if person else ""
-        if event["chosen_options"] == [self.APPROVE]:
+        if is_approval:
             service.approve(catalog, settings, record.id, by, plan_number, run)
             return
         why = (event["params_input"] or {}).get("reason") or ""

@@ -14,9 +14,9 @@ deletion is CANCELLED, as by a rejection, with the reason; the run is green then
 `system_jobs.approval` off nobody is asked.
 
 **Running it again is safe.** Readers see all of the data or none of it. A run that died is cleared from the task that
-failed: it goes on where it was. Triggered anew, it deletes what has come since, which may be nothing. What is deleted
-cannot be had back from the Profile store; the lake keeps it unless it was told to go, too, and a dataset can be
-ingested again.
+failed: it goes on where it was. A run whose deletion is over is refused when it is cleared whole; another one is
+triggered. Triggered anew, it deletes what has come since, which may be nothing. What is deleted cannot be had back from
+the Profile store; the lake keeps it unless it was told to go, too, and a dataset can be ingested again.
 
 **To cancel it**, reject, or mark the run as failed: before `delete_data` has deleted, the record is CANCELLED or FAILED
 and nothing is gone. After that the deletion stands, and the next attempt brings it to its end.
@@ -49,7 +49,7 @@ from profile_tasks import (
 )
 
 from jobs.catalog.forms import INGESTED, known_datasets, known_sandboxes
-from jobs.errors import StoreError
+from jobs.errors import Conflict, StoreError
 from jobs.system_jobs.models import SystemJobParams
 
 settings = settings_for()
@@ -70,7 +70,13 @@ def accept_deletion() -> str:
         params = checked(SystemJobParams, context["params"])
         spark_engine()
         with catalog_of(context) as (catalog, used):
-            return service.accept(catalog, used, params, run_name(context), person_of(context)).id
+            former = catalog.system_job_of(run_name(context).rsplit("/", 2)[0])
+            if former is None:
+                return service.accept(catalog, used, params, run_name(context), person_of(context)).id
+            if former.status.is_over:
+                # Airflow would put the question about that one once more, and a person decide on what they do not see.
+                raise Conflict(f"{service.summary(former)}; this run is over with it, so trigger a new one")
+            return former.id
 
 
 @task(

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from jobs.catalog.definitions import BATCH_PATTERN, DatasetKind
-from jobs.catalog.records import DELETED_BY, Batch, BatchStatus, BatchTally, InputFile, differing_files
+from jobs.catalog.records import DELETED_BY, DELETION_PREFIX, Batch, BatchStatus, BatchTally, InputFile, differing_files
 from jobs.catalog.schema import BatchRow, EventRow
 from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, InvalidRequest, shortened
@@ -82,6 +82,11 @@ def _check(sent: Sent) -> None:
     if sent.batch_id is not None and not re.fullmatch(BATCH_PATTERN, sent.batch_id):
         raise InvalidRequest(
             f"batch id {shortened(sent.batch_id)} is not allowed: 1 to 64 of the characters A-Z a-z 0-9 _ and -"
+        )
+    if sent.batch_id is not None and sent.batch_id.startswith(DELETION_PREFIX) and DELETED_BY not in sent.request:
+        raise InvalidRequest(
+            f"batch id {sent.batch_id!r}: ids that begin with {DELETION_PREFIX!r} are those of deletions; "
+            "give it another one"
         )
     if sent.at is not None and sent.at.tzinfo is None:
         raise InvalidRequest(f"ingestion instant {sent.at.isoformat()} has no time zone; add Z or an offset")

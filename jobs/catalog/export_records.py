@@ -7,15 +7,41 @@ from sqlalchemy import and_, func, select
 from jobs.catalog.exports import ExportJob, ExportPage, ExportStatus
 from jobs.catalog.job_records import Ledger
 from jobs.catalog.job_schema import CutRow, ExportJobRow
+from jobs.catalog.records import DELETION_PREFIX, BatchStatus
+from jobs.catalog.refreshes import Refresh, RefreshStatus
 from jobs.catalog.schema import EventRow
 from jobs.catalog.scope import Scope
 
 
 def _pin_cut(scope: Scope, row: ExportJobRow) -> None:
-    """Let every attempt in a row read one cut; a job that failed for good and is run again reads the newest."""
-    if row.status != ExportStatus.PROCESSING:
+    """Let every attempt in a row read one cut; a job that failed for good and is run again reads the newest.
+
+    So does one that is run again after something was deleted from the Profile store: the cut of before has it still.
+    """
+    if row.status != ExportStatus.PROCESSING or _deleted_since(scope, row.cut):
         row.cut = scope.session.scalar(select(func.max(CutRow.number)).where(CutRow.sandbox == scope.sandbox))
     row.began_at = scope.now
+
+
+def _deleted_since(scope: Scope, cut: int | None) -> bool:
+    """Tell whether a deletion came after a cut, by the order of events: a clock may be set back."""
+    published = (
+        select(func.max(EventRow.id))
+        .join(CutRow, (CutRow.sandbox == EventRow.sandbox) & (CutRow.refresh_id == EventRow.record_id))
+        .where(
+            CutRow.sandbox == scope.sandbox,
+            CutRow.number == cut,
+            EventRow.kind == Refresh.noun,
+            EventRow.to_status == RefreshStatus.PUBLISHED,
+        )
+    )
+    deleted = select(func.max(EventRow.id)).where(
+        EventRow.sandbox == scope.sandbox,
+        EventRow.kind == "batch",
+        EventRow.to_status == BatchStatus.ACTIVE,
+        func.substr(EventRow.record_id, 1, len(DELETION_PREFIX)) == DELETION_PREFIX,
+    )
+    return (scope.session.scalar(deleted) or 0) > (scope.session.scalar(published) or 0)
 
 
 EXPORTS = Ledger(ExportJobRow, ExportJob, on_begin=_pin_cut, place="dataset_id")

@@ -232,7 +232,7 @@ class Ledger(Generic[Row, Record]):
             Conflict: the attempt does not run it any more.
         """
         row = self.held(scope, record_id, attempt_id)
-        reason = reason.replace("\0", "").encode(errors="replace").decode()[:_REASON_CHARACTERS]
+        reason = _cleaned(reason)
         row.result = result
         if final:
             self.move(scope, row, _FAILED, run, reason)
@@ -260,7 +260,7 @@ class Ledger(Generic[Row, Record]):
         if attempt is None and row.status != _NEW:
             over = "at work" if row.status == self._record.at_work else f"{row.status} already"
             raise Conflict(f"{self._record.noun} {record_id!r} is {over}; only one that is not over can be cancelled")
-        self.move(scope, row, str(self._record.cancelled), run, reason)
+        self.move(scope, row, str(self._record.cancelled), run, _cleaned(reason))
         return self.read(row)
 
     def found(self, scope: Scope, record_id: str) -> Record:
@@ -308,3 +308,8 @@ class Ledger(Generic[Row, Record]):
         if to != self._record.at_work:
             row.expires_at = None
         scope.record(self._record.noun, row.id, before, to, run, reason or f"attempt {row.attempt}")
+
+
+def _cleaned(reason: str) -> str:
+    """Give a reason the form that every database keeps."""
+    return reason.replace("\0", "").encode(errors="replace").decode()[:_REASON_CHARACTERS]

@@ -23,6 +23,8 @@ from jobs.errors import Conflict
 
 # In the request of a batch that is a deletion: its system job.
 DELETED_BY = "system_job"
+# How the ids of such batches begin, and of no other.
+DELETION_PREFIX = "deletion-"
 
 
 class _Record(BaseModel):

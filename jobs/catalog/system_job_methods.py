@@ -23,6 +23,11 @@ class SystemJobCatalog(Transactions):
         with self._writing(Fault.EDIT_SYSTEM_JOB) as scope:
             return system_job_records.edit(scope, job_id, asked, edited_by, run)
 
+    def ask_for_system_job(self, job_id: str, by: str, run: str = "") -> SystemJob:
+        """Note who else asked for a NEW job; see `system_job_records.ask`."""
+        with self._writing(Fault.EDIT_SYSTEM_JOB) as scope:
+            return system_job_records.ask(scope, job_id, by, run)
+
     def plan_system_job(self, job_id: str, plan: dict[str, Any], planned_after: int, run: str = "") -> SystemJob:
         """Keep the plan of a NEW job; see `system_job_records.plan`."""
         with self._writing(Fault.PLAN_SYSTEM_JOB) as scope:
@@ -54,10 +59,10 @@ class SystemJobCatalog(Transactions):
         with self._writing(Fault.NOTE_SYSTEM_JOB) as scope:
             return system_job_records.note(scope, job_id, attempt, stage, percent)
 
-    def apply_system_job(self, job_id: str, attempt: Attempt, result: dict[str, Any]) -> Batch:
+    def apply_system_job(self, job_id: str, worker: Attempt, attempt: Attempt, result: dict[str, Any]) -> Batch:
         """Delete, in one transaction; `attempt` is that of the job's batch. See `system_job_records.apply`."""
         with self._writing(Fault.APPLY_SYSTEM_JOB) as scope:
-            return system_job_records.apply(scope, job_id, attempt, result)
+            return system_job_records.apply(scope, job_id, worker, attempt, result)
 
     def ask_again(self, job_id: str, attempt: Attempt, plan: dict[str, Any], reason: str) -> SystemJob:
         """Make a job that has begun NEW again with another plan, which nobody has approved of yet."""
@@ -97,8 +102,8 @@ class SystemJobCatalog(Transactions):
         with self._reading() as scope:
             return system_job_records.page(scope, start, limit)
 
-    def system_jobs_of(self, run: str) -> SystemJob | None:
-        """Return the system job that a run, <dag>/<run>, asked for or worked at last; None when there is none."""
+    def system_job_of(self, run: str) -> SystemJob | None:
+        """Return the system job that a run, <dag>/<run>, asked for; None when there is none."""
         with self._reading() as scope:
             return system_job_records.of_run(scope, run)
 

@@ -13,8 +13,8 @@ from jobs.catalog import attempts, registry
 from jobs.catalog.batches import as_batch
 from jobs.catalog.job_records import Ledger
 from jobs.catalog.job_schema import SystemJobRow
-from jobs.catalog.records import Attempt, Batch, BatchStatus, Busy
-from jobs.catalog.schema import BatchRow
+from jobs.catalog.records import DELETED_BY, Attempt, Batch, BatchStatus, Busy
+from jobs.catalog.schema import BatchRow, EventRow
 from jobs.catalog.scope import Scope, changed_rows
 from jobs.catalog.system_jobs import EDITED_BY, Asked, RequestType, SystemJob, SystemJobPage, SystemJobStatus
 from jobs.errors import Conflict
@@ -28,6 +28,9 @@ def ledger(needs_approval: bool = False) -> Ledger[SystemJobRow, SystemJob]:
     """
 
     def check(scope: Scope, row: SystemJobRow) -> None:
+        if row.status == SystemJobStatus.IN_PROGRESS:
+            # It met all of this when it began, and what it has deleted has to come to its end.
+            return
         if row.not_before is not None and row.not_before > scope.now:
             raise Conflict(f"system job {row.id!r} is not to begin before {row.not_before.isoformat()}")
         if row.plan is None:
@@ -52,7 +55,8 @@ def _refuse_when_deleted(scope: Scope, row: SystemJobRow) -> None:
 
 def _has_deleted(scope: Scope, row: SystemJobRow) -> bool:
     deletion = scope.find_batch(SYSTEM_JOBS.read(row).deletion_id)
-    return deletion is not None and deletion.status == BatchStatus.ACTIVE
+    is_its = deletion is not None and deletion.request.get(DELETED_BY) == row.id
+    return is_its and deletion is not None and deletion.status == BatchStatus.ACTIVE
 
 
 SYSTEM_JOBS = ledger()
@@ -96,6 +100,22 @@ def edit(scope: Scope, job_id: str, asked: Asked, edited_by: str, run: str) -> S
     row.request_type, row.request = asked.request_type, asked.model_dump(mode="json") | {EDITED_BY: list(editors)}
     row.plan, row.reason = None, None
     _number(scope, row, run, f"edited: other {', '.join(changed)}; its plan and approval lapse")
+    return SYSTEM_JOBS.read(row)
+
+
+def ask(scope: Scope, job_id: str, by: str, run: str) -> SystemJob:
+    """Note that somebody asks for a job, too: as one who edited it they cannot approve of it alone.
+
+    Raises:
+        NotFound: no such job.
+        Conflict: it has begun, or is over.
+    """
+    row = _new(scope, job_id, "asked for")
+    job = SYSTEM_JOBS.read(row)
+    if by not in job.askers:
+        row.request = row.request | {EDITED_BY: [*job.edited_by, by]}
+        scope.record(SystemJob.noun, row.id, row.status, row.status, run, f"asked for by {by}, too")
+        scope.session.flush()
     return SYSTEM_JOBS.read(row)
 
 
@@ -197,11 +217,20 @@ def page(scope: Scope, start: int, limit: int) -> SystemJobPage:
 
 
 def of_run(scope: Scope, run: str) -> SystemJob | None:
-    """Return the job that a run, <dag>/<run>, asked for or worked at last; None when there is none."""
-    wanted = select(SystemJobRow).where(
-        SystemJobRow.sandbox == scope.sandbox, SystemJobRow.run.startswith(f"{run.rstrip('/')}/", autoescape=True)
+    """Return the job that a run, <dag>/<run>, asked for; None when there is none.
+
+    By the event of its creation: the run on its record is that of the last attempt, which may be anybody's.
+    """
+    prefix = f"{run}/"
+    made = (
+        (EventRow.sandbox == SystemJobRow.sandbox)
+        & (EventRow.kind == SystemJob.noun)
+        & (EventRow.record_id == SystemJobRow.id)
+        & EventRow.from_status.is_(None)
     )
-    row = scope.session.scalar(wanted.order_by(SystemJobRow.created_at.desc(), SystemJobRow.id.desc()).limit(1))
+    wanted = select(SystemJobRow).join(EventRow, made)
+    wanted = wanted.where(SystemJobRow.sandbox == scope.sandbox, func.substr(EventRow.run, 1, len(prefix)) == prefix)
+    row = scope.session.scalar(wanted.order_by(EventRow.id.desc()).limit(1))
     return None if row is None else SYSTEM_JOBS.read(row)
 
 
@@ -215,7 +244,7 @@ def left(scope: Scope) -> list[SystemJob]:
     return [SYSTEM_JOBS.read(row) for row in scope.session.scalars(wanted.order_by(SystemJobRow.created_at))]
 
 
-def apply(scope: Scope, job_id: str, attempt: Attempt, result: dict[str, Any]) -> Batch:
+def apply(scope: Scope, job_id: str, worker: Attempt, attempt: Attempt, result: dict[str, Any]) -> Batch:
     """Delete, as far as readers of the catalog go, and make the job's batch ACTIVE; repeating it changes nothing.
 
     A dataset goes to its next generation; a batch is marked as removed, and what the job's batch wrote counts from now
@@ -224,17 +253,20 @@ def apply(scope: Scope, job_id: str, attempt: Attempt, result: dict[str, Any]) -
     Args:
         scope: the transaction.
         job_id: the system job.
+        worker: who runs it.
         attempt: who holds the dataset for the job's batch.
         result: what was deleted.
 
     Raises:
-        Conflict: the attempt does not hold the dataset, or the batch was removed by another job.
+        Conflict: the worker does not run the job any more, the attempt does not hold the dataset, or the batch was
+            removed by another job.
     """
     job = SYSTEM_JOBS.found(scope, job_id)
     dataset = scope.dataset(job.dataset_id, lock=True)
     row = scope.batch(job.deletion_id)
     if row.status == BatchStatus.ACTIVE and row.attempt == attempt.id:
         return as_batch(row)
+    SYSTEM_JOBS.held(scope, job_id, worker.id)
     attempts.held(scope, attempt, row.id)
     if job.lake:
         _mark_landed(scope, job)

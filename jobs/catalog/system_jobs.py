@@ -22,8 +22,9 @@ from typing import Any, ClassVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from jobs.catalog.job_records import JobRecord
+from jobs.catalog.records import DELETION_PREFIX
 
-# In the request of a job: who changed it.
+# In the request of a job: who changed it, or asked for it, too.
 EDITED_BY = "edited_by"
 
 
@@ -97,12 +98,12 @@ class SystemJob(JobRecord):
 
     @property
     def edited_by(self) -> tuple[str, ...]:
-        """Who changed what is asked."""
+        """Who changed what is asked, or asked for it, too."""
         return tuple(self.request.get(EDITED_BY, ()))
 
     @property
     def askers(self) -> tuple[str, ...]:
-        """Whose request it is: who asked, then who changed what is asked."""
+        """Whose request it is: who asked first, then the others."""
         return tuple(dict.fromkeys((self.requested_by, *self.edited_by)))
 
     @property
@@ -118,7 +119,7 @@ class SystemJob(JobRecord):
     @property
     def deletion_id(self) -> str:
         """Id of the batch by which it takes its place in the order of the dataset."""
-        return f"deletion-{self.id}"
+        return f"{DELETION_PREFIX}{self.id}"
 
 
 class SystemJobPage(BaseModel):

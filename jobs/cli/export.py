@@ -100,7 +100,7 @@ def export(
             asked = {
                 "dataset": dataset,
                 "create": create,
-                "name": name,
+                "name": name or None,
                 "fields": _paths(fields),
                 "merge_policy": policy,
                 "merge_policy_version": policy_version,
@@ -118,7 +118,8 @@ def export(
 
 def _request(file: Path | None, asked: dict[str, Any], copies: tuple[CopyFormat, ...]) -> ExportParams:
     """Read the request from the file or from the options."""
-    given = {key: value for key, value in asked.items() if value}
+    # An option that is given as an empty text is given: say by a variable of a shell that is not set.
+    given = {key: value for key, value in asked.items() if value is not None and value is not False and value != ()}
     if file is None:
         if "dataset" not in given:
             raise InvalidRequest("name the dataset to write, --dataset ID, or give the request as a file")
@@ -127,7 +128,7 @@ def _request(file: Path | None, asked: dict[str, Any], copies: tuple[CopyFormat,
         raise InvalidRequest(f"{file}: a request in a file takes no {', '.join(sorted(given))} beside it")
     try:
         document = json.loads(file.read_bytes())
-    except (OSError, ValueError) as refused:
+    except (OSError, ValueError, RecursionError) as refused:
         raise InvalidRequest(f"{file}: no JSON document can be read there: {refused}") from None
     return read_body(document).model_copy(update={"copies": copies})
 

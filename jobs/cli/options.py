@@ -65,9 +65,9 @@ def instant(text: str | None, option: str) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(text)
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidRequest(f"{option} {text!r} is no instant; write it as 2024-01-31T10:00:00Z") from None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def checked(model: type[_Model], **values: object) -> _Model:

@@ -19,7 +19,7 @@ from jobs.catalog.definitions import DatasetId
 from jobs.catalog.explaining import explained
 from jobs.catalog.policies import PROFILE_CLASS, PolicyId
 from jobs.errors import InvalidRequest
-from jobs.exports.models import ExportParams
+from jobs.exports.models import MOST_CHARACTERS, ExportParams
 
 
 class _Wire(BaseModel):
@@ -35,7 +35,7 @@ def _no_audiences(given: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 # Dotted paths, joined by commas.
-_Paths = Annotated[str, StringConstraints(max_length=100_000)]
+_Paths = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
 
 
 class PolicyVersion(_Wire):

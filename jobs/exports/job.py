@@ -141,8 +141,15 @@ def _copy(plan: ExportPlan, rows: DataFrame, kind: CopyFormat) -> str:
     """Write the rows as files of another format, in a folder of this job; returns the folder."""
     folder = plan.store.path(EXPORTS, f"{plan.dataset.id}{COPIES_SUFFIX}", kind, plan.commit.batch)
     if kind is CopyFormat.CSV:
-        # A quote in a value is doubled, as spreadsheets expect it.
-        flat(rows).write.mode("overwrite").csv(folder, header=True, escape='"', timestampFormat=INSTANT_FORMAT)
+        # A quote in a value is doubled, as spreadsheets expect it; spaces around a value are part of it.
+        flat(rows).write.mode("overwrite").csv(
+            folder,
+            header=True,
+            escape='"',
+            timestampFormat=INSTANT_FORMAT,
+            ignoreLeadingWhiteSpace=False,
+            ignoreTrailingWhiteSpace=False,
+        )
     else:
         rows.write.mode("overwrite").parquet(folder)
     return folder

@@ -4,10 +4,11 @@
 the words of the guide. A plan holds everything that a Spark job needs.
 """
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from jobs.catalog.dataset_fields import Path, Text
 from jobs.catalog.definitions import Dataset, DatasetId
@@ -19,6 +20,8 @@ from jobs.lake.commits import CommitInfo, Written
 from jobs.lake.store import Store
 from jobs.settings import Sandbox
 
+# As long as the guide's request may be that lists them.
+MOST_CHARACTERS = 100_000
 EXPORTS = "exports"
 EVENTS = "events"
 IDENTITIES_SUFFIX = "_identities"
@@ -52,7 +55,7 @@ class ExportParams(_Model):
         default=None, description="Id of the merge policy whose profiles are exported. Empty: the default policy."
     )
     merge_policy_version: int | None = Field(
-        default=None, ge=1, description="Version of the merge policy. Empty: the newest."
+        default=None, ge=1, le=2**31 - 1, description="Version of the merge policy. Empty: the newest."
     )
     updated_after: AwareDatetime | None = Field(
         default=None,
@@ -94,6 +97,23 @@ class ExportParams(_Model):
         default=None,
         description="Sandbox to work in, of a-z 0-9 and _, a letter first. Empty: the setting store.sandbox.",
     )
+
+    @field_validator("fields", "event_fields")
+    @classmethod
+    def _short_enough(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        if (characters := len(",".join(paths))) > MOST_CHARACTERS:
+            raise ValueError(
+                f"has {characters} characters, and at most {MOST_CHARACTERS} are taken: name what holds them"
+            )
+        return paths
+
+    @field_validator("updated_after", "events_after", "events_until")
+    @classmethod
+    def _in_utc(cls, given: datetime | None) -> datetime | None:
+        try:
+            return given and given.astimezone(UTC)
+        except OverflowError:
+            raise ValueError(f"{given} is an instant of no year from 1 to 9999 in UTC") from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -48,6 +48,9 @@ _SESSION_SETTINGS = {
     "spark.sql.ansi.enabled": "true",
     "spark.sql.caseSensitive": "false",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Whether the files of a version are there is maintenance's business: it keeps those of cuts for longer than a table
+    # says, and a version that is put back may be the one of last month.
+    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
 }
 
 

@@ -144,24 +144,77 @@ def test_a_request_that_is_refused_says_why_beside_the_run_and_leaves_no_job(
     assert "records" not in jobs(workplace)
 
 
-def test_a_job_that_was_rejected_before_it_was_planned_is_skipped(
-    profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    del profile_tasks  # what it shares with the others is found
-    module = importlib.import_module("system_jobs")
-    ti = SimpleNamespace(dag_id="system_jobs", run_id="r1", task_id="plan_deletion", try_number=1)
+class OneTask:
+    """The DAG's file with a catalog of its own, as one task of a run sees it; without a platform."""
 
-    with Catalog.open(f"sqlite:///{tmp_path / 'catalog.db'}", SANDBOX, actor="test") as catalog:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, catalog: Catalog, task_id: str) -> None:
+        self.module = importlib.import_module("system_jobs")
+        self.catalog = catalog
+        ti = SimpleNamespace(dag_id="system_jobs", run_id="r1", task_id=task_id, try_number=1)
+        dag_run = SimpleNamespace(triggering_user_name="ann", run_type="manual")
+        self.context = {"ti": ti, "dag_run": dag_run, "params": {"dataset": "loyalty"}}
 
         @contextmanager
         def catalog_of(_context: Any) -> Iterator[tuple[Catalog, Any]]:
-            yield catalog, module.settings
+            yield catalog, self.module.settings
 
-        monkeypatch.setattr(module, "get_current_context", lambda: {"ti": ti})
-        monkeypatch.setattr(module, "catalog_of", catalog_of)
-        monkeypatch.setattr(module, "spark_engine", lambda: None)
+        monkeypatch.setattr(self.module, "get_current_context", lambda: self.context)
+        monkeypatch.setattr(self.module, "catalog_of", catalog_of)
+        monkeypatch.setattr(self.module, "spark_engine", lambda: None)
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog.open(f"sqlite:///{tmp_path / 'catalog.db'}", SANDBOX, actor="test") as catalog:
         catalog.apply(definitions(loyalty()))
-        job = catalog.create_system_job(Asked(dataset_id="loyalty"))
-        catalog.cancel_system_job(job.id, "rejected by airflow:ben")
-        with pytest.raises(AirflowSkipException, match="is CANCELLED: rejected by airflow:ben"):
-            module.plan_deletion.function(job.id)
+        yield catalog
+
+
+def test_a_job_that_was_rejected_before_it_was_planned_is_skipped(
+    profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, members: Catalog
+) -> None:
+    del profile_tasks  # what it shares with the others is found
+    task = OneTask(monkeypatch, members, "plan_deletion")
+    job = members.create_system_job(Asked(dataset_id="loyalty"))
+    members.cancel_system_job(job.id, "rejected by airflow:ben")
+    with pytest.raises(AirflowSkipException, match="is CANCELLED: rejected by airflow:ben"):
+        task.module.plan_deletion.function(job.id)
+
+
+def test_a_run_asks_once_and_a_cleared_one_whose_deletion_is_over_is_refused(
+    profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, members: Catalog
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(profile_tasks, "write_note", lambda _context, text: notes.append(text))
+    accept = OneTask(monkeypatch, members, "accept_deletion").module.accept_deletion.function
+    first = accept()
+    # Tried again after its process was killed.
+    assert accept() == first
+    assert [job.id for job in members.system_jobs().jobs] == [first]
+    members.cancel_system_job(first, "nobody answered")
+    with pytest.raises(profile_tasks.Refused):
+        accept()
+    assert notes[-1].endswith("is CANCELLED: nobody answered; this run is over with it, so trigger a new one")
+    assert [job.id for job in members.system_jobs().jobs] == [first]
+
+
+@pytest.mark.parametrize(("chosen", "status"), [("Reject", "CANCELLED"), ("Approve", "NEW")])
+def test_a_person_who_says_no_is_heard_though_somebody_has_said_yes(
+    profile_tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, members: Catalog, chosen: str, status: str
+) -> None:
+    del profile_tasks
+    task = OneTask(monkeypatch, members, "approve_deletion")
+    job = members.create_system_job(Asked(dataset_id="loyalty"), "airflow:ann")
+    members.plan_system_job(job.id, {}, 0)
+    members.approve_system_job(job.id, 1, "cli:ben")
+    asking = task.module.approved
+    monkeypatch.setattr(asking, "record_id", job.id)
+    answer = {
+        "responded_by_user": {"name": "cat"},
+        "chosen_options": [chosen],
+        "params_input": {"reason": "Not these."},
+    }
+    asking._note_answer(task.context, members, task.module.settings, answer, 1)
+    found = members.system_job(job.id)
+    assert (found.status, found.approved_by) == (status, "cli:ben")
+    assert found.reason == ("rejected by airflow:cat: Not these." if chosen == "Reject" else None)

@@ -10,6 +10,7 @@ from jobs.errors import Conflict, InvalidRequest, known_here
 from jobs.exports.models import EVENTS, ExportParams
 from jobs.merge_policies import service as merge_policies
 from jobs.merge_policies.models import IDENTITY_MAP, MergePolicy
+from jobs.profiles.models import PROFILE_ID
 from jobs.settings import Settings
 
 
@@ -51,11 +52,17 @@ def attributes(catalog: Catalog, settings: Settings, params: ExportParams) -> tu
     """Return the attributes that a request asks for, without identityMap, which is always there.
 
     Raises:
-        InvalidRequest: a field is not known; the message names the nearest. Or an attribute stands where events would.
+        InvalidRequest: a field is not known; the message names the nearest. Or an attribute stands where the profile's
+            id or events would, or two would be one field.
     """
     union = merge_policies.union_schema(catalog, settings)
     leaves = _asked(union.leaves, "fields", params.fields, "a profile")
     first_names = {leaf.name.partition(".")[0] for leaf in leaves}
+    if PROFILE_ID in {name.lower() for name in first_names}:
+        raise InvalidRequest(
+            f"fields: the union schema has fields below {PROFILE_ID!r}, which is the id that the platform gives a "
+            "profile; name `fields` without them"
+        )
     if params.events and any(name.lower() == EVENTS for name in first_names):
         raise InvalidRequest(
             f"events = true: the union schema has a field of the name {EVENTS!r} itself, so there is no place for the "
@@ -88,4 +95,21 @@ def _asked(leaves: Iterable[UnionLeaf], key: str, fields: Sequence[str], of: str
     for asked in fields:
         if not chosen(by_name, [asked]):
             raise InvalidRequest(f"{key} = {asked!r}: no such field of {of}; {known_here(asked, by_name)}")
-    return [by_name[name] for name in chosen(by_name, fields)]
+    found = [by_name[name] for name in chosen(by_name, fields)]
+    _refuse_two_spellings([leaf.name for leaf in found], key)
+    return found
+
+
+def _refuse_two_spellings(paths: Iterable[str], key: str) -> None:
+    """Refuse paths that would nest into two fields of one name: readers of the tables compare names without case."""
+    spelled: dict[str, str] = {}
+    for path in paths:
+        parts = path.split(".")
+        for depth in range(1, len(parts) + 1):
+            name = ".".join(parts[:depth])
+            other = spelled.setdefault(name.lower(), name)
+            if other != name:
+                raise InvalidRequest(
+                    f"{key}: the union schema has {other!r} and {name!r}, and a table has one field of that name; name "
+                    f"`{key}` with all below one of them"
+                )

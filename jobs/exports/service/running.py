@@ -46,8 +46,10 @@ def run_export(
         except BaseException as failed:
             _give_up(catalog, turn, failed)
             raise
+        former = catalog.newest_export(turn.record.dataset_id)
         done = catalog.finish_export(record_id, turn.attempt, result.document())
-        remove_older(Store(settings.store_root, catalog.sandbox), done)
+        kept = {one.batch_id for one in (done, former) if one is not None}
+        remove_older(Store(settings.store_root, catalog.sandbox), done.dataset_id, kept)
         return done
 
     return take_turn(settings, engine, records_of(catalog), record_id, run, export, progress, wait_seconds)
@@ -60,10 +62,15 @@ def _give_up(catalog: Catalog, turn: Turn[ExportJob], failed: BaseException) -> 
         Conflict: another attempt took the job over, or it was cancelled: this is why the attempt's work was ended.
         StoreError: the rows are there still, and the job, which would be over by what failed, stays at work.
     """
+    turn.renew()
+    what = f"the rows of export job {turn.record.id} are not put back yet"
     try:
-        turn.renew()
         put_back(catalog, turn)
+    except SystemExit:
+        raise
     except StoreError as refused:
-        logger.warning("the rows of export job %s are not put back yet: %s", turn.record.id, refused)
+        logger.warning("%s: %s", what, refused)
         if not isinstance(failed, StoreError):
             raise refused from failed
+    except BaseException as ended:
+        raise StoreError(f"{what}: {str(ended) or type(ended).__name__}") from ended

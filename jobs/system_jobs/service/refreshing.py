@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.previews import PreviewStatus
+from jobs.catalog.refreshes import RefreshStatus
 from jobs.catalog.system_jobs import SystemJob
 from jobs.errors import StoreError
 from jobs.preview_sample import service as previews
@@ -33,7 +34,7 @@ def bring_up_to_date(
         StoreError: the store or the engine refused.
     """
     refresh = None
-    if is_behind(catalog, turn.record):
+    if is_behind(catalog, turn.record) or _is_refreshing(catalog):
         refresh = _refreshed(catalog, turn)
         if is_behind(catalog, turn.record):
             raise StoreError(f"refresh {refresh} published a cut that still has what was deleted; run the job again")
@@ -50,6 +51,11 @@ def is_behind(catalog: Catalog, job: SystemJob) -> bool:
     is_linked = any(name not in present for name in taken)
     lacks = job.deletion_id in present and job.deletion_id not in taken
     return has_it or is_linked or lacks
+
+
+def _is_refreshing(catalog: Catalog) -> bool:
+    """Tell whether a refresh is at work, which may have been planned before the data was deleted."""
+    return any(one.status is RefreshStatus.PROCESSING for one in catalog.refreshes())
 
 
 def _refreshed(catalog: Catalog, turn: Turn[SystemJob]) -> str:

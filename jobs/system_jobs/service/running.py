@@ -68,9 +68,10 @@ def records_of(catalog: Catalog, settings: Settings) -> Records[SystemJob]:
 def has_deleted(catalog: Catalog, record: SystemJob) -> bool:
     """Tell whether the data of a job is deleted."""
     try:
-        return catalog.batch(record.deletion_id).status is BatchStatus.ACTIVE
+        deletion = catalog.batch(record.deletion_id)
     except NotFound:
         return False
+    return deletion.status is BatchStatus.ACTIVE and deletion.deleted_by == record.id
 
 
 @dataclass
@@ -154,7 +155,7 @@ class _Carrying:
             with renewed(self.catalog, turn.settings, turn.engine, attempt):
                 found = self._written(own, attempt.session_id)
             if found.is_as_expected:
-                self.catalog.apply_system_job(self._record.id, attempt, found.model_dump(mode="json"))
+                self.catalog.apply_system_job(self._record.id, turn.attempt, attempt, found.model_dump(mode="json"))
             else:
                 self.catalog.fail(batch_id, attempt, f"{PLAN_CHANGED}: nothing was deleted", final=True)
         except BaseException as failed:

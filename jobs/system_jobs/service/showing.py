@@ -13,6 +13,7 @@ from jobs.settings import Settings
 from jobs.system_jobs.models import Plan
 
 MOST = 100
+_LAST_PAGE = 1_000_000
 _PERCENT = re.compile(r", (\d{1,3}) %$")
 # What Markdown and HTML read as more than a letter.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~&])")
@@ -35,8 +36,8 @@ def page(catalog: Catalog, start: int = 0, limit: int = MOST) -> dict[str, Any]:
     Raises:
         InvalidRequest: either breaks its rule.
     """
-    if start < 0:
-        raise InvalidRequest(f"start = {start}: the number of a page, from 0")
+    if not 0 <= start <= _LAST_PAGE:
+        raise InvalidRequest(f"start = {start}: the number of a page, from 0 to {_LAST_PAGE}")
     if not 1 <= limit <= MOST:
         raise InvalidRequest(f"limit = {limit}: a page has 1 to {MOST} jobs")
     found = catalog.system_jobs(start, limit)
@@ -44,18 +45,6 @@ def page(catalog: Catalog, start: int = 0, limit: int = MOST) -> dict[str, Any]:
     if (start + 1) * limit < found.total:
         told["next"] = f"/system/jobs?start={start + 1}&limit={limit}"
     return {"_page": told, "children": [_document(job) for job in found.jobs]}
-
-
-def of_run(catalog: Catalog, run: str) -> SystemJob | None:
-    """Return the newest job that a run of a DAG asked for or worked at; None when there is none.
-
-    Args:
-        catalog: opened in the sandbox.
-        run: `<dag>/<run>`.
-    """
-    last = (catalog.system_jobs(limit=1).total - 1) // MOST
-    pages = (catalog.system_jobs(start, MOST).jobs for start in range(last, -1, -1))
-    return next((job for jobs in pages for job in reversed(jobs) if job.run.split("/")[:2] == run.split("/")), None)
 
 
 def question(job: SystemJob) -> str:

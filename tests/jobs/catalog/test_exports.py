@@ -3,10 +3,12 @@ import pytest
 from jobs.catalog.database import Catalog
 from jobs.catalog.exports import ExportStatus
 from jobs.catalog.job_records import JobBusy, StaleJob
+from jobs.catalog.records import DELETED_BY
 from jobs.catalog.refreshes import CutTable
+from jobs.catalog.system_jobs import Asked
 from jobs.errors import Conflict, NotFound
 from tests.builders import definitions
-from tests.jobs.catalog.builders import Clock, attempt
+from tests.jobs.catalog.builders import Clock, attempt, crm, new_batch
 
 ONE, TWO = attempt("one"), attempt("two")
 _TABLES = (CutTable(name="profiles/default", place="profiles/default/g1", version=1),)
@@ -107,17 +109,46 @@ def test_jobs_are_listed_the_newest_first_and_page_by_page_without_repeats(catal
     assert [job.id for job in catalog.exports(status=ExportStatus.CANCELLED).jobs] == ["4"]
 
 
-def test_every_attempt_in_a_row_reads_one_cut(catalog: Catalog) -> None:
-    def published() -> None:
-        refresh = catalog.create_refresh({}).id
-        catalog.begin_refresh(refresh, ONE)
-        catalog.publish_refresh(refresh, ONE, {}, _TABLES)
+def published(catalog: Catalog) -> None:
+    refresh = catalog.create_refresh({}).id
+    catalog.begin_refresh(refresh, ONE)
+    catalog.publish_refresh(refresh, ONE, {}, _TABLES)
 
-    published()
+
+def test_every_attempt_in_a_row_reads_one_cut(catalog: Catalog) -> None:
+    published(catalog)
     job = catalog.create_export("people", {}).id
     assert catalog.begin_export(job, ONE).cut == 1
     catalog.fail_export(job, "one", "the engine is away", final=False)
-    published()
+    published(catalog)
     assert catalog.begin_export(job, TWO, takes_over="one").cut == 1
     catalog.fail_export(job, "two", "broken", final=True)
     assert catalog.begin_export(job, attempt("three")).cut == 2
+
+
+def test_an_attempt_after_a_deletion_reads_the_cut_without_what_was_deleted(catalog: Catalog) -> None:
+    def deleted() -> None:
+        job = catalog.create_system_job(Asked(dataset_id="crm"))
+        catalog.plan_system_job(job.id, {}, 0)
+        catalog.begin_system_job(job.id, ONE)
+        new_batch(catalog, job.deletion_id, "crm", files=[], request={DELETED_BY: job.id})
+        catalog.begin_attempt(job.deletion_id, TWO)
+        catalog.apply_system_job(job.id, ONE, TWO, {})
+        catalog.finish_system_job(job.id, ONE, {})
+
+    catalog.apply(definitions({"id": "people", "kind": "profiles"}, crm()))
+    deleted()
+    published(catalog)
+    job = catalog.create_export("people", {}).id
+    assert catalog.begin_export(job, ONE).cut == 1
+    published(catalog)
+    # What was deleted before is not in it.
+    assert catalog.begin_export(job, TWO, takes_over=_left(catalog, job, "one")).cut == 1
+    deleted()
+    published(catalog)
+    assert catalog.begin_export(job, ONE, takes_over=_left(catalog, job, "two")).cut == 3
+
+
+def _left(catalog: Catalog, job: str, attempt_id: str) -> str:
+    catalog.fail_export(job, attempt_id, "the engine is away", final=False)
+    return attempt_id

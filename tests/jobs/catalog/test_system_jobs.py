@@ -8,7 +8,7 @@ from jobs.catalog.job_records import JobBusy
 from jobs.catalog.records import DELETED_BY, BatchStatus, Busy
 from jobs.catalog.refreshes import CutTable, GraphBatch
 from jobs.catalog.system_jobs import Asked, RequestType, SystemJob, SystemJobStatus
-from jobs.errors import Conflict, NotFound
+from jobs.errors import Conflict, InvalidRequest, NotFound
 from tests.jobs.catalog.builders import Clock, active_batch, attempt, crm, definitions, new_batch, web
 
 ONE, TWO = attempt("one"), attempt("two")
@@ -84,7 +84,7 @@ def test_a_deletion_comes_to_its_end_though_the_clock_is_set_back_at_every_step(
         lambda: catalog.begin_system_job(job.id, own, needs_approval=True),
         delete,
         lambda: catalog.renew_system_job(job.id, own),
-        lambda: catalog.apply_system_job(job.id, deleting, {"events": 3}),
+        lambda: catalog.apply_system_job(job.id, own, deleting, {"events": 3}),
         lambda: catalog.note_system_job(job.id, own, "refreshing", 60),
         lambda: catalog.finish_system_job(job.id, own, {"events": 3}),
     ]
@@ -189,10 +189,65 @@ def test_whoever_edits_a_job_asks_for_it_too(catalog: Catalog) -> None:
     assert catalog.edit_system_job(job.id, job.asked, "cli:eve").edited_by == ("cli:bob", "tester")
 
 
+def test_whoever_asks_for_a_job_through_another_asks_for_it_too(catalog: Catalog) -> None:
+    job = asked(catalog)
+    for by in ("cli:bob", "cli:ann", "cli:bob"):
+        job = catalog.ask_for_system_job(job.id, by)
+    assert job.askers == ("cli:ann", "cli:bob")
+    catalog.cancel_system_job(job.id, "rejected")
+    with pytest.raises(Conflict, match="only one that is NEW can be asked for"):
+        catalog.ask_for_system_job(job.id, "cli:eve")
+
+
+def test_a_run_finds_the_job_that_it_asked_for_whoever_worked_at_it_since(catalog: Catalog) -> None:
+    job = catalog.create_system_job(Asked(dataset_id="crm"), "airflow:ann", "system_jobs/left_%/accept_deletion/1")
+    asked(catalog)
+    catalog.plan_system_job(job.id, PLAN, 0)
+    catalog.begin_system_job(job.id, attempt("three", run="cli"))
+    found = catalog.system_job_of("system_jobs/left_%")
+    assert found is not None
+    assert (found.id, found.run) == (job.id, "cli")
+    assert [catalog.system_job_of(f"system_jobs/{run}") for run in ("left", "left_1")] == [None, None]
+
+
+def test_a_job_at_work_is_gone_on_with_though_it_could_not_begin_now(catalog: Catalog, clock: Clock) -> None:
+    job = catalog.create_system_job(
+        Asked(dataset_id="crm", not_before=clock.now + timedelta(hours=1)), "cli:ann", "cli"
+    )
+    catalog.plan_system_job(job.id, PLAN, 0)
+    clock.advance(hours=2)
+    catalog.begin_system_job(job.id, ONE)
+    catalog.fail_system_job(job.id, "one", "killed", final=False)
+    # Since then the clock was set back, and approvals are asked for.
+    clock.advance(hours=-3)
+    begun = catalog.begin_system_job(job.id, TWO, takes_over="one", needs_approval=True)
+    assert begun.status is SystemJobStatus.IN_PROGRESS
+
+
+def test_only_whoever_runs_a_job_deletes(catalog: Catalog) -> None:
+    active_batch(catalog, "b1", "web")
+    job = begun(catalog, "web", "b1")
+    catalog.fail_system_job(job.id, "one", "taken for dead", final=True)
+    with pytest.raises(Conflict, match=f"attempt 'one' does not run system job '{job.id}' any more: it is FAILED"):
+        catalog.apply_system_job(job.id, ONE, attempt("of-deletion"), {})
+    assert (catalog.batch("b1").removed_by, catalog.batch(job.deletion_id).status) == (None, BatchStatus.PROCESSING)
+
+
+def test_no_batch_is_taken_for_a_deletion_by_its_name(catalog: Catalog) -> None:
+    job = asked(catalog)
+    with pytest.raises(InvalidRequest, match=f"'{job.deletion_id}': ids that begin with 'deletion-' are those of"):
+        new_batch(catalog, job.deletion_id, "web")
+
+
+def test_a_reason_that_no_database_keeps_is_kept_without_what_it_cannot(catalog: Catalog) -> None:
+    cancelled = catalog.cancel_system_job(asked(catalog).id, "not\0 \udcff" + "x" * 10_000)
+    assert (cancelled.reason or "").startswith("not ?x")
+
+
 def test_a_job_that_has_deleted_keeps_its_place_until_it_is_at_its_end(catalog: Catalog, clock: Clock) -> None:
     first, second = begun(catalog), asked(catalog)
     catalog.plan_system_job(second.id, PLAN, 0)
-    catalog.apply_system_job(first.id, attempt("of-deletion"), {})
+    catalog.apply_system_job(first.id, ONE, attempt("of-deletion"), {})
     with pytest.raises(JobBusy):
         catalog.begin_system_job(second.id, TWO)
     clock.advance(hours=2)
@@ -212,7 +267,7 @@ def test_a_batch_that_was_deleted_is_not_answered_with_what_it_came_to(
 ) -> None:
     active_batch(catalog, "b1", "web")
     job = begun(catalog, "web", batch, lake)
-    catalog.apply_system_job(job.id, attempt("of-deletion"), {})
+    catalog.apply_system_job(job.id, ONE, attempt("of-deletion"), {})
     active_batch(catalog, "b2", "web")
     before = catalog.batch("b1"), catalog.history("batch", "b1")
     # Sent again, and run again by a task that was cleared.
@@ -233,10 +288,10 @@ def test_a_batch_is_deleted_in_one_transaction_together_with_what_takes_its_plac
     job = begun(catalog, "web", "b1")
     assert [name for name, _ in catalog.profile_batches("web")] == ["b1", "b2"]
     with pytest.raises(Conflict, match="does not hold dataset"):
-        catalog.apply_system_job(job.id, TWO, {})
-    done = catalog.apply_system_job(job.id, attempt("of-deletion"), {"events": 3})
+        catalog.apply_system_job(job.id, ONE, TWO, {})
+    done = catalog.apply_system_job(job.id, ONE, attempt("of-deletion"), {"events": 3})
     assert (done.status, done.deleted_by, done.seq) == (BatchStatus.ACTIVE, job.id, 3)
-    assert catalog.apply_system_job(job.id, attempt("of-deletion"), {"events": 3}) == done
+    assert catalog.apply_system_job(job.id, ONE, attempt("of-deletion"), {"events": 3}) == done
     assert catalog.batch("b1").removed_by == job.id
     assert [name for name, _ in catalog.profile_batches("web")] == ["b2", job.deletion_id]
     graph = [(one.batch_id, one.counts) for one in catalog.graph_batches("web")]
@@ -257,11 +312,11 @@ def test_a_batch_is_deleted_in_one_transaction_together_with_what_takes_its_plac
 def test_of_two_deletions_of_one_batch_the_second_is_told_of_the_first(catalog: Catalog) -> None:
     active_batch(catalog, "b1", "web")
     first = begun(catalog, "web", "b1")
-    catalog.apply_system_job(first.id, attempt("of-deletion"), {})
+    catalog.apply_system_job(first.id, ONE, attempt("of-deletion"), {})
     catalog.finish_system_job(first.id, ONE, {})
     second = begun(catalog, "web", "b1")
     with pytest.raises(Conflict, match=f"removed from the Profile store by system job '{first.id}' already"):
-        catalog.apply_system_job(second.id, attempt("of-deletion"), {})
+        catalog.apply_system_job(second.id, ONE, attempt("of-deletion"), {})
     assert catalog.batch(second.deletion_id).status is BatchStatus.PROCESSING
 
 
@@ -272,7 +327,7 @@ def test_a_dataset_goes_to_its_next_generation_and_with_the_lake_its_batches_lea
     tables = [CutTable(name="links/crm", place="links/crm", version=1)]
     catalog.publish_refresh(refresh.id, ONE, {}, tables, {"crm": catalog.graph_batches("crm")})
     job = begun(catalog, "crm", lake=True)
-    done = catalog.apply_system_job(job.id, attempt("of-deletion"), {})
+    done = catalog.apply_system_job(job.id, ONE, attempt("of-deletion"), {})
     assert (catalog.dataset("crm").generation, done.in_profile, done.applied_from) == (2, False, None)
     assert catalog.profile_batches("crm") == []
     assert catalog.graph_batches("crm") == []

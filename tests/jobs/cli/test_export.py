@@ -39,6 +39,11 @@ def filled(terminal: Terminal) -> Terminal:
         (("--dataset", "people", "--policy", "defualt"), 3, "did you mean 'default'?"),
         (("--dataset", "people", "--policy", "default", "--policy-version", "9"), 3, "has no version 9"),
         (("--dataset", "people", "--policy-version", "1"), 2, "name the policy, too"),
+        # As a variable of a shell that is not set.
+        (("--dataset", ""), 2, "dataset = ''"),
+        (("--dataset", "people", "--policy", ""), 2, "merge_policy = ''"),
+        (("--dataset", "people", "--policy", "default", "--policy-version", "0"), 2, "merge_policy_version = 0"),
+        (("--dataset", "people", "--updated-after", "0001-01-01T00:00:00+14:00"), 2, "is no instant"),
         (("--dataset", "people", "--updated-after", "noon"), 2, "--updated-after 'noon' is no instant"),
         (
             ("--dataset", "people", "--events", "--events-after", "2024-01-02", "--events-until", "2024-01-01"),

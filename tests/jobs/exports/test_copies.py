@@ -39,16 +39,16 @@ def names(store: Store) -> set[str]:
     return {path.name for path in folder(store).iterdir()}
 
 
-def test_the_copy_of_a_job_and_the_last_one_before_stay_and_what_is_no_job_s(store: Store) -> None:
-    for number in (2, 9, 10):
+def test_the_copies_of_a_job_and_of_the_one_before_stay_and_what_is_no_job_s(store: Store) -> None:
+    for number in (2, 9, 10, 11):
         copied(store, number)
     for name in ("for-the-auditors", "export-x"):
         (folder(store) / name).mkdir()
-    remove_older(store, copied(store, 11))
-    assert names(store) == {"export-10", "export-11", "for-the-auditors", "export-x"}
-    # Asked for before them, and run after them.
-    remove_older(store, copied(store, 3))
-    assert names(store) == {"export-3", "export-11", "for-the-auditors", "export-x"}
+    remove_older(store, "people", {"export-11", "export-9"})
+    assert names(store) == {"export-9", "export-11", "for-the-auditors", "export-x"}
+    # Neither of the two newest jobs was asked for this format.
+    remove_older(store, "people", {"export-12", "export-13"})
+    assert names(store) == {"for-the-auditors", "export-x"}
 
 
 def test_the_copies_of_a_job_that_did_not_succeed_go_and_no_others(store: Store) -> None:

@@ -103,6 +103,21 @@ def test_a_field_that_is_called_events_leaves_no_place_for_the_column(catalog: C
     assert accept(catalog, settings, asked, "cli").dataset_id == "people"
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("Person.age", "has 'person' and 'Person'"), ("profile_id.source", "has fields below 'profile_id'")],
+)
+def test_fields_that_would_be_one_column_are_refused_before_anything_is_written(
+    catalog: Catalog, settings: Settings, path: str, told: str
+) -> None:
+    catalog.apply(definitions(crm(fields=[*crm()["fields"], field(path)])))
+    publish(catalog, settings, 1)
+    with pytest.raises(InvalidRequest, match=told):
+        accept(catalog, settings, ExportParams(dataset="people", create=True), "cli")
+    asked = ExportParams(dataset="people", create=True, fields=("homeAddress",))
+    assert accept(catalog, settings, asked, "cli").dataset_id == "people"
+
+
 def test_a_dataset_is_made_only_when_the_whole_request_is_right(catalog: Catalog, settings: Settings) -> None:
     publish(catalog, settings, 1)
     with pytest.raises(InvalidRequest, match=r"did you mean 'person\.name\.firstName'"):

@@ -50,7 +50,7 @@ def delete(workshop: Workshop, dataset: str, batch: str | None = None) -> Delete
     # As it goes to a driver in another process.
     assert DeletePlan.model_validate_json(wanted.model_dump_json()) == wanted
     found = job.delete(workshop.spark, wanted, Silent())
-    catalog.apply_system_job(record.id, holder, found.model_dump(mode="json"))
+    catalog.apply_system_job(record.id, attempt, holder, found.model_dump(mode="json"))
     commit = CommitInfo(job="delete", batch=record.deletion_id, attempt=attempt.id)
     cleaning = clean_plan(catalog, workshop.settings, record.asked, record.id, commit)
     if cleaning is not None:

@@ -17,10 +17,10 @@ from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.system_jobs.models import Plan, Removed
 from jobs.system_jobs.service import approve, close, reject
-from tests.builders import at, customer, event, write_jsonl
-from tests.fixture_f import P1, P2, P3
+from tests.builders import at, crm, customer, event, write_jsonl
+from tests.fixture_f import P1, P2, P3, P4, P5
 from tests.jobs.ingest.workshop import Silent, Workshop
-from tests.jobs.profiles.refreshing import by_identities, profiles, the_cut
+from tests.jobs.profiles.refreshing import begin, by_identities, finish, profiles, the_cut
 from tests.jobs.system_jobs.deleting import asked, planned, ran, result_of
 
 
@@ -125,6 +125,25 @@ def test_rows_that_landed_since_the_plan_do_not_leave_the_lake_with_the_others(
     assert Plan.model_validate(again.plan).lake_rows_by_batch == {"b1": 2, "b7": 1}
     assert company.batch("b7").lake_removed_by is None
     assert len(company.lake("crm", "personID")) == 3
+
+
+def test_a_refresh_that_was_planned_before_a_deletion_is_not_the_last(company: Workshop, engine: Engine) -> None:
+    """No cut has the dataset yet: it is the refresh at work that would bring it."""
+    company.apply(crm(id="oops"))
+    company.ingest("oops", customer("c9"), batch_id="b8", at=at(8))
+    under_way = begin(company)
+
+    class Waiting(LogProgress):
+        def say(self, text: str) -> None:
+            super().say(text)
+            if text.startswith("waiting") and company.catalog.refresh(under_way.refresh.id).status != "PUBLISHED":
+                finish(company, under_way)
+
+    record = asked(company, dataset="oops")
+    planned(company, engine, record)
+    done = ran(company, engine, record, Waiting())
+    assert result_of(done).refresh not in (None, under_way.refresh.id)
+    assert by_identities(profiles(company)).keys() == {P1, P2, P3, P4, P5}
 
 
 def test_a_late_writer_cannot_bring_back_what_a_deletion_took(company: Workshop, engine: Engine) -> None:
