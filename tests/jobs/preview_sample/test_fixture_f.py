@@ -191,6 +191,7 @@ def test_5_10_8_reports_are_found_by_their_day(company: Workshop, reports: Previ
     assert (totals.profiles, totals.previous, totals.change, totals.week_before) == (5, 5, 0, None)
 
 
+@pytest.mark.thorough
 def test_what_changed_since_the_report_before_and_since_a_week_ago(company: Workshop, reports: PreviewResult) -> None:
     """Also cases 12 and 14, since it changes the company: a new customer, another default policy, a dataset emptied."""
     company.ingest("crm", customer("c3"), at=at(10), batch_id="b4")

@@ -88,6 +88,7 @@ def test_a_dataset_goes_as_it_was_planned_and_comes_back_when_it_is_ingested_aga
     assert by_identities(profiles(company)).keys() == {P1, P2, P3, P4, P5}
 
 
+@pytest.mark.thorough
 def test_without_its_records_a_profile_stays_one_until_links_go_with_the_lake(
     company: Workshop, engine: Engine
 ) -> None:
