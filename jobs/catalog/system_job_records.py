@@ -55,8 +55,9 @@ def _refuse_when_deleted(scope: Scope, row: SystemJobRow) -> None:
 
 def _has_deleted(scope: Scope, row: SystemJobRow) -> bool:
     deletion = scope.find_batch(SYSTEM_JOBS.read(row).deletion_id)
-    is_its = deletion is not None and deletion.request.get(DELETED_BY) == row.id
-    return is_its and deletion is not None and deletion.status == BatchStatus.ACTIVE
+    if deletion is None or deletion.request.get(DELETED_BY) != row.id:
+        return False
+    return deletion.status == BatchStatus.ACTIVE
 
 
 SYSTEM_JOBS = ledger()

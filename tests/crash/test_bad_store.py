@@ -12,16 +12,20 @@ from tests.crash.site import Snapshot, assert_same
 from tests.crash.story import Story, ingest
 from tests.disks import CannotMount, mounted, read_only
 
+ALL = (Fault.BEGIN_ATTEMPT, Fault.CREATE_TABLE, Fault.LAKE, Fault.FRAGMENTS, Fault.FINISH_BATCH)
 
-def test_on_a_full_disk_a_commit_is_refused_and_done_once_there_is_room(story: Story, tmp_path: Path) -> None:
-    # One to a table and one to the catalog; `./run crash` fills it at every one.
+
+# Of the catalog one, and of a table.
+@pytest.mark.parametrize("faults", [(Fault.LAKE, Fault.FINISH_BATCH), pytest.param(ALL, marks=pytest.mark.thorough)])
+def test_on_a_full_disk_every_commit_is_refused_and_done_once_there_is_room(
+    story: Story, tmp_path: Path, faults: tuple[Fault, ...]
+) -> None:
     try:
-        fill_at(story, story.step("records"), (Fault.LAKE, Fault.FINISH_BATCH), tmp_path / "home")
+        fill_at(story, story.step("records"), faults, tmp_path / "home")
     except CannotMount as refused:
         pytest.skip(f"no file system can be mounted here: {refused}")
 
 
-@pytest.mark.thorough
 def test_a_read_only_store_is_refused_and_written_once_it_may_be(story: Story, tmp_path: Path) -> None:
     step = story.step("records-of-more-columns")
     try:

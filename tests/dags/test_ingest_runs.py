@@ -155,7 +155,7 @@ def test_runs_on_two_datasets_wait_without_a_worker_and_all_succeed(workplace: W
             assert catalog.batch(first).status is BatchStatus.NEW
             # Every few seconds it is looked whether the dataset is free.
             wait_until(lambda: bool(workplace.at_work(first)), 120, f"a worker to have {first}")
-            wait_until(lambda: not workplace.at_work(first), 60, f"no worker to have {first}")
+            wait_until(lambda: not workplace.at_work(first), 20, f"no worker to have {first}")
         for batch_id, dataset in datasets.items():
             assert workplace.airflow.end_of(batch_id, 600)["state"] == "success"
             assert catalog.batch(batch_id).status is BatchStatus.ACTIVE
