@@ -39,13 +39,13 @@ class Records(Generic[Record]):
     """What a catalog does with the records of one kind of job.
 
     Args:
-        begin: (record id, attempt, id of the attempt that it takes over), see `Ledger.begin`.
+        begin: (record id, attempt, the attempt that it takes over), see `Ledger.begin`.
         renew: (record id, attempt), see `Ledger.renew`.
         fail: (record id, attempt id, reason, whether for good, run), see `Ledger.fail`.
         find: (record id).
     """
 
-    begin: Callable[[str, Attempt, str | None], Record]
+    begin: Callable[[str, Attempt, Attempt | None], Record]
     renew: Callable[[str, Attempt], Record]
     fail: Callable[[str, str, str, bool, str], Record]
     find: Callable[[str], Record]
@@ -243,7 +243,8 @@ def _begin(
     wait_seconds: float,
 ) -> Record:
     gives_up_at = time.monotonic() + wait_seconds
-    takes_over, told = None, False
+    takes_over: Attempt | None = None
+    told = False
     while True:
         try:
             return records.begin(record_id, attempt, takes_over)
@@ -255,10 +256,9 @@ def _begin(
                 told = True
             time.sleep(settings.ingest.poll_seconds)
         except StaleJob as stale:
-            if stale.holder.attempt == takes_over:
-                raise
+            # Once more when it went on to another session meanwhile, as one does that undoes what it wrote.
             _end_work_of(settings, stale.holder)
-            takes_over = stale.holder.attempt
+            takes_over = stale.attempt
 
 
 def _end_work_of(settings: Settings, holder: JobRecord) -> None:

@@ -18,7 +18,7 @@ class ExportCatalog(Transactions):
         with self._writing(Fault.CREATE_EXPORT) as scope:
             return export_records.create(scope, dataset_id, request, run)
 
-    def begin_export(self, job_id: str, attempt: Attempt, takes_over: str | None = None) -> ExportJob:
+    def begin_export(self, job_id: str, attempt: Attempt, takes_over: Attempt | None = None) -> ExportJob:
         """Let an attempt run an export job; see `Ledger.begin` for the errors."""
         with self._writing(Fault.BEGIN_EXPORT) as scope:
             return EXPORTS.begin(scope, job_id, attempt, takes_over)
@@ -62,6 +62,16 @@ class ExportCatalog(Transactions):
         """Return the job whose rows a dataset has: the one that SUCCEEDED last; None when none did."""
         with self._reading() as scope:
             return export_records.newest(scope, dataset_id)
+
+    def has_begun_export(self, attempt_id: str) -> bool:
+        """Tell whether an attempt ever began an export job."""
+        with self._reading() as scope:
+            return EXPORTS.has_begun(scope, attempt_id)
+
+    def failed_exports(self, dataset_id: str) -> list[ExportJob]:
+        """List the export jobs to a dataset that FAILED."""
+        with self._reading() as scope:
+            return export_records.failed(scope, dataset_id)
 
     def exports_at_work(self) -> list[ExportJob]:
         """List the export jobs that are PROCESSING: their cuts must stay readable."""

@@ -90,6 +90,16 @@ def newest(scope: Scope, dataset_id: str) -> ExportJob | None:
     return None if row is None else EXPORTS.read(row)
 
 
+def failed(scope: Scope, dataset_id: str) -> list[ExportJob]:
+    """List the jobs to a dataset that FAILED."""
+    wanted = select(ExportJobRow).where(
+        ExportJobRow.sandbox == scope.sandbox,
+        ExportJobRow.dataset_id == dataset_id,
+        ExportJobRow.status == ExportStatus.FAILED,
+    )
+    return [EXPORTS.read(row) for row in scope.session.scalars(wanted.order_by(ExportJobRow.number))]
+
+
 def at_work(scope: Scope) -> list[ExportJob]:
     """List the jobs that are PROCESSING."""
     wanted = select(ExportJobRow).where(

@@ -24,6 +24,7 @@ from sqlalchemy import select
 
 from jobs.catalog.job_schema import JobRow
 from jobs.catalog.records import Attempt, Busy
+from jobs.catalog.schema import EventRow
 from jobs.catalog.scope import Scope
 from jobs.errors import Conflict, NotFound, shortened
 
@@ -74,10 +75,11 @@ class JobBusy(Busy):
 
 
 class StaleJob(Conflict):
-    """A former attempt may still have work running: end its session, and begin again with `takes_over`."""
+    """A former attempt may still have work running: end its session, and begin again with `takes_over=attempt`."""
 
     def __init__(self, holder: JobRecord) -> None:
         self.holder = holder
+        self.attempt = Attempt(id=str(holder.attempt), session_id=holder.session_id, engine=holder.engine)
         super().__init__(f"{holder.noun} {holder.id!r} was left by attempt {holder.attempt!r}; end its work first")
 
 
@@ -140,14 +142,15 @@ class Ledger(Generic[Row, Record]):
         rows = scope.session.scalars(asked.order_by(self._row.created_at))
         return next((self.read(row) for row in rows if row.request == request), None)
 
-    def begin(self, scope: Scope, record_id: str, attempt: Attempt, takes_over: str | None) -> Record:
+    def begin(self, scope: Scope, record_id: str, attempt: Attempt, takes_over: Attempt | None) -> Record:
         """Let an attempt run a job. One that is done is returned as it is.
 
         Raises:
             NotFound: no such job.
             JobBusy: another one is running.
             Busy: the lease of another one expired, and it has to come to its end all the same.
-            StaleJob: a former attempt, at this one or at one whose lease expired, is not the one in `takes_over`.
+            StaleJob: a former attempt, at this one or at one whose lease expired, is not the one in `takes_over`, or
+                went on to another Spark session since that one was ended.
             Conflict: it was cancelled, or another process began at the same moment.
         """
         row = self.locked(scope, record_id)
@@ -161,7 +164,7 @@ class Ledger(Generic[Row, Record]):
                 raise JobBusy(self.read(holder))
             if holder.id != row.id:
                 self._on_take(scope, holder)
-            if holder.attempt != takes_over:
+            if takes_over is None or (holder.attempt, holder.session_id) != (takes_over.id, takes_over.session_id):
                 raise StaleJob(self.read(holder))
             if holder.id != row.id:
                 reason = f"attempt {holder.attempt} stopped renewing its lease, and {row.id} took its place"
@@ -267,6 +270,16 @@ class Ledger(Generic[Row, Record]):
         """Return a job; NotFound when there is none."""
         return self.read(self.locked(scope, record_id))
 
+    def has_begun(self, scope: Scope, attempt_id: str) -> bool:
+        """Tell whether an attempt ever began a job, by the events: a row tells of its last attempt only."""
+        began = select(EventRow.id).where(
+            EventRow.sandbox == scope.sandbox,
+            EventRow.kind == self._record.noun,
+            EventRow.to_status == self._record.at_work,
+            EventRow.note == _noted(attempt_id),
+        )
+        return scope.session.scalar(began.limit(1)) is not None
+
     def listed(self, scope: Scope, limit: int) -> list[Record]:
         """List jobs, those asked for last first."""
         wanted = select(self._row).where(self._row.sandbox == scope.sandbox)
@@ -307,7 +320,11 @@ class Ledger(Generic[Row, Record]):
         before, row.status, row.reason, row.updated_at = row.status, to, reason, scope.now
         if to != self._record.at_work:
             row.expires_at = None
-        scope.record(self._record.noun, row.id, before, to, run, reason or f"attempt {row.attempt}")
+        scope.record(self._record.noun, row.id, before, to, run, reason or _noted(row.attempt))
+
+
+def _noted(attempt_id: str | None) -> str:
+    return f"attempt {attempt_id}"
 
 
 def _cleaned(reason: str) -> str:

@@ -21,7 +21,9 @@ class MaintenanceCatalog(Transactions):
         with self._writing(Fault.CREATE_MAINTENANCE) as scope:
             return _MAINTENANCES.create(scope, request, run)
 
-    def begin_maintenance(self, maintenance_id: str, attempt: Attempt, takes_over: str | None = None) -> Maintenance:
+    def begin_maintenance(
+        self, maintenance_id: str, attempt: Attempt, takes_over: Attempt | None = None
+    ) -> Maintenance:
         """Let an attempt run a maintenance; see `Ledger.begin` for the errors."""
         with self._writing(Fault.BEGIN_MAINTENANCE) as scope:
             return _MAINTENANCES.begin(scope, maintenance_id, attempt, takes_over)

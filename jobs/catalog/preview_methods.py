@@ -19,7 +19,7 @@ class PreviewCatalog(Transactions):
         with self._writing(Fault.CREATE_PREVIEW) as scope:
             return PREVIEWS.create(scope, request, run, at=at or scope.now)
 
-    def begin_preview(self, preview_id: str, attempt: Attempt, takes_over: str | None = None) -> Preview:
+    def begin_preview(self, preview_id: str, attempt: Attempt, takes_over: Attempt | None = None) -> Preview:
         """Let an attempt run a preview; see `Ledger.begin` for the errors."""
         with self._writing(Fault.BEGIN_PREVIEW) as scope:
             return PREVIEWS.begin(scope, preview_id, attempt, takes_over)

@@ -19,7 +19,7 @@ class RefreshCatalog(Transactions):
         with self._writing(Fault.CREATE_REFRESH) as scope:
             return refresh_records.create(scope, request, run)
 
-    def begin_refresh(self, refresh_id: str, attempt: Attempt, takes_over: str | None = None) -> Refresh:
+    def begin_refresh(self, refresh_id: str, attempt: Attempt, takes_over: Attempt | None = None) -> Refresh:
         """Let an attempt run a refresh; see `Ledger.begin` for the errors."""
         with self._writing(Fault.BEGIN_REFRESH) as scope:
             return REFRESHES.begin(scope, refresh_id, attempt, takes_over)

@@ -1,5 +1,6 @@
 """What a catalog does with system jobs; the rules are in `job_records` and `system_job_records`."""
 
+from collections.abc import Collection
 from typing import Any
 
 from jobs.catalog import system_job_records
@@ -39,7 +40,7 @@ class SystemJobCatalog(Transactions):
             return system_job_records.approve(scope, job_id, plan_number, by, run)
 
     def begin_system_job(
-        self, job_id: str, attempt: Attempt, takes_over: str | None = None, needs_approval: bool = False
+        self, job_id: str, attempt: Attempt, takes_over: Attempt | None = None, needs_approval: bool = False
     ) -> SystemJob:
         """Let an attempt run a system job; see `Ledger.begin` for the errors.
 
@@ -59,10 +60,12 @@ class SystemJobCatalog(Transactions):
         with self._writing(Fault.NOTE_SYSTEM_JOB) as scope:
             return system_job_records.note(scope, job_id, attempt, stage, percent)
 
-    def apply_system_job(self, job_id: str, worker: Attempt, attempt: Attempt, result: dict[str, Any]) -> Batch:
+    def apply_system_job(
+        self, job_id: str, worker: Attempt, attempt: Attempt, result: dict[str, Any], sources: Collection[str] = ()
+    ) -> Batch:
         """Delete, in one transaction; `attempt` is that of the job's batch. See `system_job_records.apply`."""
         with self._writing(Fault.APPLY_SYSTEM_JOB) as scope:
-            return system_job_records.apply(scope, job_id, worker, attempt, result)
+            return system_job_records.apply(scope, job_id, worker, attempt, result, sources)
 
     def ask_again(self, job_id: str, attempt: Attempt, plan: dict[str, Any], reason: str) -> SystemJob:
         """Make a job that has begun NEW again with another plan, which nobody has approved of yet."""

@@ -5,6 +5,7 @@ together, so a reader of the catalog sees all of the data or nothing of it. Tabl
 batch that does not count is read by nobody.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -245,7 +246,9 @@ def left(scope: Scope) -> list[SystemJob]:
     return [SYSTEM_JOBS.read(row) for row in scope.session.scalars(wanted.order_by(SystemJobRow.created_at))]
 
 
-def apply(scope: Scope, job_id: str, worker: Attempt, attempt: Attempt, result: dict[str, Any]) -> Batch:
+def apply(
+    scope: Scope, job_id: str, worker: Attempt, attempt: Attempt, result: dict[str, Any], sources: Collection[str] = ()
+) -> Batch:
     """Delete, as far as readers of the catalog go, and make the job's batch ACTIVE; repeating it changes nothing.
 
     A dataset goes to its next generation; a batch is marked as removed, and what the job's batch wrote counts from now
@@ -257,6 +260,7 @@ def apply(scope: Scope, job_id: str, worker: Attempt, attempt: Attempt, result: 
         worker: who runs it.
         attempt: who holds the dataset for the job's batch.
         result: what was deleted.
+        sources: batches whose landed rows were those of the batch that is deleted; with `lake` they go, too.
 
     Raises:
         Conflict: the worker does not run the job any more, the attempt does not hold the dataset, or the batch was
@@ -270,7 +274,7 @@ def apply(scope: Scope, job_id: str, worker: Attempt, attempt: Attempt, result: 
     SYSTEM_JOBS.held(scope, job_id, worker.id)
     attempts.held(scope, attempt, row.id)
     if job.lake:
-        _mark_landed(scope, job)
+        _mark_landed(scope, job, sources)
     # Of a dataset that is emptied nothing is written, so that nothing is in the graph.
     row.in_profile = job.request_type is RequestType.DELETE_EE_BATCH
     scope.session.flush()
@@ -297,17 +301,17 @@ def _mark_removed(scope: Scope, job: SystemJob, run: str) -> None:
     scope.record("batch", batch_id, BatchStatus.ACTIVE, BatchStatus.ACTIVE, run, note)
 
 
-def _mark_landed(scope: Scope, job: SystemJob) -> None:
-    landed = update(BatchRow).where(
+def _mark_landed(scope: Scope, job: SystemJob, sources: Collection[str]) -> None:
+    marked = update(BatchRow).where(
         BatchRow.sandbox == scope.sandbox,
         BatchRow.dataset_id == job.dataset_id,
         BatchRow.status == BatchStatus.ACTIVE,
         BatchRow.lake_removed_by.is_(None),
     )
     if job.batch_id is not None:
-        landed = landed.where(BatchRow.id == job.batch_id)
+        marked = marked.where(BatchRow.id.in_({job.batch_id, *sources}))
     values = {"lake_removed_by": job.id, "updated_at": scope.now}
-    scope.session.execute(landed.values(**values).execution_options(synchronize_session=False))
+    scope.session.execute(marked.values(**values).execution_options(synchronize_session=False))
 
 
 def _new(scope: Scope, job_id: str, what: str) -> SystemJobRow:

@@ -144,8 +144,12 @@ def _differences(datasets: Sequence[Dataset]) -> Iterator[tuple[str, str, str]]:
                 yield first, dataset.id, _told(first, known, dataset.id, field, "a path has one type in all datasets")
             elif known.path != field.path:
                 yield first, dataset.id, _told(first, known, dataset.id, field, "spell it the same everywhere")
+                continue
             for parent in _parents(field.path):
-                parents.setdefault(parent, (dataset.id, field.path))
+                other, path = parents.setdefault(parent.lower(), (dataset.id, field.path))
+                if path[: len(parent)] != parent:
+                    yield other, dataset.id, _told_apart(other, path, dataset.id, field.path)
+                    break
     for key, (dataset_id, field) in leaves.items():
         if key in parents:
             other, path = parents[key]
@@ -163,6 +167,13 @@ def _told(first: str, known: DatasetField, second: str, field: DatasetField, rul
     )
 
 
+def _told_apart(first: str, known: str, second: str, path: str) -> str:
+    return (
+        f"field {path!r} in dataset {second!r} is beside {known!r} in dataset {first!r}: spell what both have the "
+        "same everywhere, since readers of a table compare names without case"
+    )
+
+
 def _parents(path: str) -> Iterator[str]:
-    parts = path.lower().split(".")
+    parts = path.split(".")
     return (".".join(parts[:end]) for end in range(1, len(parts)))

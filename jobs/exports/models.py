@@ -98,6 +98,10 @@ class ExportParams(_Model):
         description="Sandbox to work in, of a-z 0-9 and _, a letter first. Empty: the setting store.sandbox.",
     )
 
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document that the catalog keeps; the sandbox stands in the record."""
+        return self.model_dump(mode="json", exclude={"sandbox"})
+
     @field_validator("fields", "event_fields")
     @classmethod
     def _short_enough(cls, paths: tuple[str, ...]) -> tuple[str, ...]:

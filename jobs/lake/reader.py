@@ -86,15 +86,16 @@ def find(store: Store, room: str, name: str) -> DeltaTable | None:
     return _open(f"{room}/{name}", store.path(room, name))
 
 
-def commits_after(path: str, version: int | None) -> list[CommitText]:
-    """List who made the versions of a table after one, the newest first; None: all. Of no table there are none.
+def commits_after(path: str, version: int | None) -> list[tuple[int, CommitText]]:
+    """List the versions of a table after one, the newest first, and who made them. Of no table there are none.
 
     Raises:
         StoreError: something is there that cannot be read.
     """
     table = _open(path, path)
     history = table.history() if table else []
-    return [_committed_by(one.get("userMetadata")) for one in history if version is None or one["version"] > version]
+    later = [one for one in history if version is None or one["version"] > version]
+    return [(one["version"], _committed_by(one.get("userMetadata"))) for one in later]
 
 
 def rows_by_batch(table: DeltaTable) -> dict[str, int]:

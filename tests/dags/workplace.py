@@ -101,7 +101,7 @@ class Workplace:
         return self.platform.tasks_at_work(self.airflow.instance(run_id, "ingest_batch"))
 
     def versions(self) -> dict[str, int]:
-        """Every table of the store and its version."""
-        store = self.platform.home / "store"
-        tables = (log.parent for log in sorted(store.rglob("_delta_log")))
-        return {str(path.relative_to(store)): DeltaTable(str(path)).version() for path in tables}
+        """Every table of the sandbox and its version; others have runs of their own."""
+        root = self.platform.home / "store" / SANDBOX
+        tables = (log.parent for log in sorted(root.rglob("_delta_log")))
+        return {str(path.relative_to(root)): DeltaTable(str(path)).version() for path in tables}

@@ -28,7 +28,7 @@ def accept(catalog: Catalog, settings: Settings, params: ExportParams, run: str)
     if new is not None:
         catalog.apply(Definitions(datasets=(new,)), run=run)
         write_forms(settings.home, catalog)
-    return catalog.create_export(params.dataset, params.model_dump(mode="json", exclude={"sandbox"}), run)
+    return catalog.create_export(params.dataset, params.document(), run)
 
 
 def _destination(catalog: Catalog, params: ExportParams) -> Dataset | None:

@@ -53,7 +53,7 @@ def attributes(catalog: Catalog, settings: Settings, params: ExportParams) -> tu
 
     Raises:
         InvalidRequest: a field is not known; the message names the nearest. Or an attribute stands where the profile's
-            id or events would, or two would be one field.
+            id or events would.
     """
     union = merge_policies.union_schema(catalog, settings)
     leaves = _asked(union.leaves, "fields", params.fields, "a profile")
@@ -95,21 +95,4 @@ def _asked(leaves: Iterable[UnionLeaf], key: str, fields: Sequence[str], of: str
     for asked in fields:
         if not chosen(by_name, [asked]):
             raise InvalidRequest(f"{key} = {asked!r}: no such field of {of}; {known_here(asked, by_name)}")
-    found = [by_name[name] for name in chosen(by_name, fields)]
-    _refuse_two_spellings([leaf.name for leaf in found], key)
-    return found
-
-
-def _refuse_two_spellings(paths: Iterable[str], key: str) -> None:
-    """Refuse paths that would nest into two fields of one name: readers of the tables compare names without case."""
-    spelled: dict[str, str] = {}
-    for path in paths:
-        parts = path.split(".")
-        for depth in range(1, len(parts) + 1):
-            name = ".".join(parts[:depth])
-            other = spelled.setdefault(name.lower(), name)
-            if other != name:
-                raise InvalidRequest(
-                    f"{key}: the union schema has {other!r} and {name!r}, and a table has one field of that name; name "
-                    f"`{key}` with all below one of them"
-                )
+    return [by_name[name] for name in chosen(by_name, fields)]

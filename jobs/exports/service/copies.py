@@ -2,13 +2,12 @@
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pyarrow import fs
 
-from jobs.catalog.exports import ExportJob
 from jobs.errors import StoreError
-from jobs.exports.models import COPIES_SUFFIX, EXPORTS, CopyFormat, ExportParams
+from jobs.exports.models import COPIES_SUFFIX, EXPORTS, CopyFormat
 from jobs.lake.listing import opened
 from jobs.lake.store import Store
 
@@ -24,35 +23,34 @@ def remove_older(store: Store, dataset_id: str, kept: Collection[str]) -> None:
         dataset_id: the dataset.
         kept: batches of the jobs whose copies stay: the newest and the one before, which may be being read.
     """
-    for kind in CopyFormat:
-        parent = _parent(store, dataset_id, kind)
-        try:
-            system, inside = opened(parent)
-            entries = system.get_file_info(fs.FileSelector(inside, allow_not_found=True))
-            names = [entry.base_name for entry in entries if entry.type is fs.FileType.Directory]
-            for name in names:
-                if _JOB_FOLDER.fullmatch(name) and name not in kept:
-                    system.delete_dir(f"{inside}/{name}")
-        except OSError as refused:
-            logger.warning("older copies in %s were not removed: %s", parent, refused)
+    try:
+        _remove(store, dataset_id, lambda batch: batch not in kept)
+    except StoreError as refused:
+        logger.warning("older copies stay: %s", refused)
 
 
-def remove_copies(store: Store, job: ExportJob) -> None:
-    """Remove the copies of a job that did not succeed; none is no error.
+def remove_copies(store: Store, dataset_id: str, batches: Collection[str]) -> None:
+    """Remove the copies of jobs that did not succeed; those that have none are no error.
+
+    Args:
+        store: where they are.
+        dataset_id: the dataset.
+        batches: of the jobs.
 
     Raises:
         StoreError: the store refused.
     """
-    for kind in ExportParams.model_validate(job.request).copies:
-        folder = f"{_parent(store, job.dataset_id, kind)}/{job.batch_id}"
+    _remove(store, dataset_id, lambda batch: batch in batches)
+
+
+def _remove(store: Store, dataset_id: str, is_to_go: Callable[[str], bool]) -> None:
+    for kind in CopyFormat:
+        parent = store.path(EXPORTS, f"{dataset_id}{COPIES_SUFFIX}", kind)
         try:
-            system, inside = opened(folder)
-            if system.get_file_info(inside).type is fs.FileType.Directory:
-                system.delete_dir(inside)
+            system, inside = opened(parent)
+            for entry in system.get_file_info(fs.FileSelector(inside, allow_not_found=True)):
+                is_folder = entry.type is fs.FileType.Directory
+                if is_folder and _JOB_FOLDER.fullmatch(entry.base_name) and is_to_go(entry.base_name):
+                    system.delete_dir(f"{inside}/{entry.base_name}")
         except OSError as refused:
-            raise StoreError(f"the copies {folder} cannot be removed: {refused}") from refused
-
-
-def _parent(store: Store, dataset_id: str, kind: CopyFormat) -> str:
-    """Return the folder of a format, in which every job of a dataset has a folder."""
-    return store.path(EXPORTS, f"{dataset_id}{COPIES_SUFFIX}", kind)
+            raise StoreError(f"copies in {parent} cannot be removed: {refused}") from refused

@@ -5,6 +5,7 @@ tables are looked at. They are left alone unless a job wrote them after the last
 """
 
 import logging
+from itertools import takewhile
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.exports import ExportJob, ExportStatus
@@ -12,9 +13,9 @@ from jobs.errors import Conflict, TesseraError
 from jobs.exports import job
 from jobs.exports.models import EXPORTS, IDENTITIES_SUFFIX, ExportResult, UndoPlan, UndoTable
 from jobs.exports.service.copies import remove_copies
-from jobs.exports.service.manifest import remove_manifest
+from jobs.exports.service.manifest import remove_manifests
 from jobs.exports.service.planning import COMMIT_JOB
-from jobs.lake.commits import CommitInfo
+from jobs.lake.commits import CommitInfo, CommitText
 from jobs.lake.reader import commits_after
 from jobs.lake.store import Store
 from jobs.settings import Settings
@@ -67,16 +68,19 @@ def cancel_export(catalog: Catalog, settings: Settings, record_id: str, run: str
 
 
 def put_back(catalog: Catalog, turn: Turn[ExportJob]) -> None:
-    """Let the dataset of a job have the rows of the last one that succeeded; the job's copies and manifest go.
+    """Let the dataset of a job have the rows of the last one that succeeded.
+
+    The copies and the manifest of the job go, and those of any that FAILED: nobody may have been there to remove them.
 
     Raises:
         StoreError: the store or the engine refused; the job's rows may be there still.
         Conflict: another attempt took the job over.
     """
-    store = Store(turn.settings.store_root, catalog.sandbox)
-    remove_manifest(store, turn.record)
-    remove_copies(store, turn.record)
-    tables = _written_since(catalog, store, turn.record.dataset_id)
+    store, dataset_id = Store(turn.settings.store_root, catalog.sandbox), turn.record.dataset_id
+    batches = {turn.record.batch_id, *(failed.batch_id for failed in catalog.failed_exports(dataset_id))}
+    remove_manifests(store, dataset_id, batches)
+    remove_copies(store, dataset_id, batches)
+    tables = _written_since(catalog, store, dataset_id)
     if tables:
         logger.info("putting back %s", ", ".join(table.name for table in tables))
         commit = CommitInfo(job=_UNDO_JOB, batch=turn.record.batch_id, attempt=turn.attempt.id, run=turn.attempt.run)
@@ -91,7 +95,17 @@ def _written_since(catalog: Catalog, store: Store, dataset_id: str) -> tuple[Und
     for name in (dataset_id, f"{dataset_id}{IDENTITIES_SUFFIX}"):
         path, table = store.path(EXPORTS, name), f"{EXPORTS}/{name}"
         version = versions[table].version if table in versions else None
-        jobs = (one.job for one in commits_after(path, version) if one.job in (COMMIT_JOB, _UNDO_JOB))
-        if next(jobs, None) == COMMIT_JOB:
+        commits = [one for one in commits_after(path, version) if one[1].job in (COMMIT_JOB, _UNDO_JOB)]
+        failed = list(takewhile(lambda one: _is_failed(catalog, one[1]), commits))
+        if failed:
+            version = commits[len(failed)][0] if len(failed) < len(commits) else version
             found.append(UndoTable(name=table, path=path, version=version))
     return tuple(found)
+
+
+def _is_failed(catalog: Catalog, commit: CommitText) -> bool:
+    """Tell whether a commit after the last job that succeeded is to be undone.
+
+    What was put back is not. Nor is what an attempt wrote that this catalog never knew: it is new, or a former day's.
+    """
+    return commit.job == COMMIT_JOB and catalog.has_begun_export(commit.attempt)

@@ -1,6 +1,9 @@
 """The manifest of an export: what its record says, as a file beside the table for whoever has the store alone."""
 
 import json
+from collections.abc import Collection
+
+from pyarrow import fs
 
 from jobs.catalog.exports import ExportJob
 from jobs.errors import StoreError
@@ -15,7 +18,7 @@ def write_manifest(store: Store, job: ExportJob, result: ExportResult) -> Export
     Raises:
         StoreError: the store refused.
     """
-    path = _path(store, job)
+    path = f"{_folder(store, job.dataset_id)}/{job.batch_id}.json"
     told = result.model_copy(update={"manifest": path})
     document = {"sandbox": job.sandbox, "job": job.number, "batch": job.batch_id, **told.document()}
     try:
@@ -30,21 +33,26 @@ def write_manifest(store: Store, job: ExportJob, result: ExportResult) -> Export
     return told
 
 
-def remove_manifest(store: Store, job: ExportJob) -> None:
-    """Remove the manifest of a job that did not succeed; none is no error.
+def remove_manifests(store: Store, dataset_id: str, batches: Collection[str]) -> None:
+    """Remove the manifests of jobs that did not succeed; those that have none are no error.
+
+    Args:
+        store: where they are.
+        dataset_id: the dataset.
+        batches: of the jobs.
 
     Raises:
         StoreError: the store refused.
     """
-    path = _path(store, job)
+    folder = _folder(store, dataset_id)
     try:
-        system, inside = opened(path)
-        for name in (inside, f"{inside}.tmp"):
-            if system.get_file_info(name).is_file:
-                system.delete_file(name)
+        system, inside = opened(folder)
+        for entry in system.get_file_info(fs.FileSelector(inside, allow_not_found=True)):
+            if entry.is_file and entry.base_name.partition(".")[0] in batches:
+                system.delete_file(f"{inside}/{entry.base_name}")
     except OSError as refused:
-        raise StoreError(f"the manifest {path} cannot be removed: {refused}") from refused
+        raise StoreError(f"manifests in {folder} cannot be removed: {refused}") from refused
 
 
-def _path(store: Store, job: ExportJob) -> str:
-    return f"{store.path(EXPORTS, f'{job.dataset_id}{MANIFESTS_SUFFIX}')}/{job.batch_id}.json"
+def _folder(store: Store, dataset_id: str) -> str:
+    return store.path(EXPORTS, f"{dataset_id}{MANIFESTS_SUFFIX}")

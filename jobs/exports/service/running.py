@@ -37,6 +37,8 @@ def run_export(
 
     def export(turn: Turn[ExportJob]) -> ExportJob:
         try:
+            # A job that was killed may have left its rows, this one before it is run again or another one.
+            put_back(catalog, turn)
             plan = planned(catalog, settings, turn.record, turn.attempt)
             result: ExportResult = turn.spark(job.run, plan)
             result = write_manifest(plan.store, turn.record, result)

@@ -78,10 +78,11 @@ def _taken_since(
         return {}
     found = {}
     for policy in policies:
-        dataset = dataset_of(policy.id)
-        jobs = [job for job in (*waiting, *catalog.exports_at_work()) if job.dataset_id == dataset]
-        newest = catalog.newest_export(dataset)
-        begun = [job.began_at or job.created_at for job in (*jobs, *([newest] if newest else []))]
+        newest = catalog.newest_export(dataset_of(policy.id))
+        jobs = (*waiting, *catalog.exports_at_work(), *([newest] if newest else []))
+        # Somebody may have exported something else to the same dataset.
+        snapshots = [job for job in jobs if job.request == _request(policy).document()]
+        begun = [job.began_at or job.created_at for job in snapshots]
         if begun and max(begun) >= since:
             found[policy.id] = max(begun)
     return found

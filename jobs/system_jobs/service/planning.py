@@ -155,6 +155,11 @@ def clean_plan(catalog: Catalog, settings: Settings, asked: Asked, job_id: str, 
     )
 
 
+def taken_from_lake(catalog: Catalog, asked: Asked) -> tuple[str, ...]:
+    """Name the batches whose landed rows are those of the batch that is to be deleted; none if it came as files."""
+    return () if asked.batch_id is None else sources_of(catalog.batch(asked.batch_id))
+
+
 def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, at: datetime, seconds: float) -> Plan:
     """Put together what a deletion would do: what was counted, and what the catalog and the logs say."""
     lake_rows = _lake_rows(catalog, planned.delete, asked)
@@ -282,7 +287,8 @@ def _lake_rows(catalog: Catalog, own: IngestPlan, asked: Asked) -> dict[str, int
     table = reader.find(own.store, "lake", asked.dataset_id) if asked.lake else None
     rows = reader.rows_by_batch(table) if table else {}
     landed = [name for name, _ in catalog.active_batches(asked.dataset_id)]
-    return {name: rows[name] for name in landed if asked.batch_id in (None, name) and rows.get(name)}
+    going = landed if asked.batch_id is None else {asked.batch_id, *taken_from_lake(catalog, asked)}
+    return {name: rows[name] for name in landed if name in going and rows.get(name)}
 
 
 def _exports(catalog: Catalog, names: set[str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from jobs.settings import Settings
 from jobs.system_jobs import job
 from jobs.system_jobs.models import Deleted, Effect, EffectPlan, Plan, Removed, SystemJobResult
 from jobs.system_jobs.service.effects import counted
-from jobs.system_jobs.service.planning import clean_plan, delete_plan
+from jobs.system_jobs.service.planning import clean_plan, delete_plan, taken_from_lake
 from jobs.system_jobs.service.refreshing import bring_up_to_date
 from jobs.turns import Records, Turn, new_attempt, take_turn
 
@@ -155,7 +155,9 @@ class _Carrying:
             with renewed(self.catalog, turn.settings, turn.engine, attempt):
                 found = self._written(own, attempt.session_id)
             if found.is_as_expected:
-                self.catalog.apply_system_job(self._record.id, turn.attempt, attempt, found.model_dump(mode="json"))
+                result = found.model_dump(mode="json")
+                sources = taken_from_lake(self.catalog, self._record.asked)
+                self.catalog.apply_system_job(self._record.id, turn.attempt, attempt, result, sources)
             else:
                 self.catalog.fail(batch_id, attempt, f"{PLAN_CHANGED}: nothing was deleted", final=True)
         except BaseException as failed:

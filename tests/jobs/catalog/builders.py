@@ -6,9 +6,11 @@ from typing import Any
 from jobs.catalog.database import Catalog
 from jobs.catalog.definitions import Definitions
 from jobs.catalog.records import Attempt, InputFile
+from jobs.catalog.system_jobs import Asked, SystemJob
 from jobs.errors import TesseraError
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+PLAN = {"removed": 3}  # of a deletion
 
 
 class Clock:
@@ -63,6 +65,11 @@ def active_batch(catalog: Catalog, batch_id: str = "b1", dataset: str = "crm", *
     catalog.begin_attempt(batch_id, attempt(f"of-{batch_id}"))
     catalog.finish(batch_id, attempt(f"of-{batch_id}"), {"read": 1})
     return batch_id
+
+
+def asked(catalog: Catalog, dataset: str = "crm", batch: str | None = None, lake: bool = False) -> SystemJob:
+    """Ask for a deletion."""
+    return catalog.create_system_job(Asked(dataset_id=dataset, batch_id=batch, lake=lake), "cli:ann", "cli")
 
 
 def open_and_begin(url: str, sandbox: str, batch_id: str, name: str) -> str:

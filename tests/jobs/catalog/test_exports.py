@@ -3,7 +3,7 @@ import pytest
 from jobs.catalog.database import Catalog
 from jobs.catalog.exports import ExportStatus
 from jobs.catalog.job_records import JobBusy, StaleJob
-from jobs.catalog.records import DELETED_BY
+from jobs.catalog.records import DELETED_BY, Attempt
 from jobs.catalog.refreshes import CutTable
 from jobs.catalog.system_jobs import Asked
 from jobs.errors import Conflict, NotFound
@@ -54,8 +54,17 @@ def test_jobs_to_one_dataset_run_one_after_the_other_and_jobs_to_two_side_by_sid
     with pytest.raises(StaleJob) as stale:
         catalog.begin_export(second, TWO)
     assert stale.value.holder.id == first
-    catalog.begin_export(second, TWO, takes_over="one")
+    # Its work goes on in another session than the one that was ended: that one is to be ended, too.
+    catalog.renew_export(first, attempt("one", session_id="session-undo"))
+    clock.advance(seconds=61)
+    with pytest.raises(StaleJob) as stale:
+        catalog.begin_export(second, TWO, takes_over=ONE)
+    assert stale.value.attempt.session_id == "session-undo"
+    catalog.begin_export(second, TWO, takes_over=stale.value.attempt)
     assert catalog.export(first).status is ExportStatus.FAILED
+    assert [one.id for one in catalog.failed_exports("people")] == [first]
+    assert catalog.has_begun_export(ONE.id)
+    assert not catalog.has_begun_export("four")
     assert catalog.export(other).status is ExportStatus.PROCESSING
     with pytest.raises(Conflict, match="does not run export job '1' any more: it is FAILED"):
         catalog.finish_export(first, ONE, {})
@@ -121,7 +130,7 @@ def test_every_attempt_in_a_row_reads_one_cut(catalog: Catalog) -> None:
     assert catalog.begin_export(job, ONE).cut == 1
     catalog.fail_export(job, "one", "the engine is away", final=False)
     published(catalog)
-    assert catalog.begin_export(job, TWO, takes_over="one").cut == 1
+    assert catalog.begin_export(job, TWO, takes_over=ONE).cut == 1
     catalog.fail_export(job, "two", "broken", final=True)
     assert catalog.begin_export(job, attempt("three")).cut == 2
 
@@ -143,12 +152,12 @@ def test_an_attempt_after_a_deletion_reads_the_cut_without_what_was_deleted(cata
     assert catalog.begin_export(job, ONE).cut == 1
     published(catalog)
     # What was deleted before is not in it.
-    assert catalog.begin_export(job, TWO, takes_over=_left(catalog, job, "one")).cut == 1
+    assert catalog.begin_export(job, TWO, takes_over=_left(catalog, job, ONE)).cut == 1
     deleted()
     published(catalog)
-    assert catalog.begin_export(job, ONE, takes_over=_left(catalog, job, "two")).cut == 3
+    assert catalog.begin_export(job, ONE, takes_over=_left(catalog, job, TWO)).cut == 3
 
 
-def _left(catalog: Catalog, job: str, attempt_id: str) -> str:
-    catalog.fail_export(job, attempt_id, "the engine is away", final=False)
-    return attempt_id
+def _left(catalog: Catalog, job: str, attempt: Attempt) -> Attempt:
+    catalog.fail_export(job, attempt.id, "the engine is away", final=False)
+    return attempt

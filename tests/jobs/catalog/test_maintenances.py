@@ -39,7 +39,7 @@ def test_one_maintenance_of_a_sandbox_runs_and_one_that_is_left_is_taken_over(ca
     with pytest.raises(StaleJob) as stale:
         catalog.begin_maintenance(second, TWO)
     assert (stale.value.holder.session_id, stale.value.holder.engine) == ("session-one", "embedded")
-    catalog.begin_maintenance(second, TWO, takes_over="one")
+    catalog.begin_maintenance(second, TWO, takes_over=ONE)
     left = catalog.maintenance(first)
     assert (left.status, left.reason) == (
         MaintenanceStatus.FAILED,
@@ -62,7 +62,7 @@ def test_a_failed_maintenance_is_begun_again_by_its_retry(catalog: Catalog) -> N
     catalog.begin_maintenance(again, ONE)
     with pytest.raises(StaleJob):
         catalog.begin_maintenance(again, TWO)
-    assert catalog.begin_maintenance(again, TWO, takes_over="one").attempt == "two"
+    assert catalog.begin_maintenance(again, TWO, takes_over=ONE).attempt == "two"
 
 
 class TestARemoval:

@@ -39,7 +39,7 @@ def test_one_preview_of_a_sandbox_runs_and_one_that_is_left_is_taken_over(catalo
     clock.advance(seconds=20)
     with pytest.raises(StaleJob):
         catalog.begin_preview(second, TWO)
-    catalog.begin_preview(second, TWO, takes_over="one")
+    catalog.begin_preview(second, TWO, takes_over=ONE)
     assert catalog.preview(first).status is PreviewStatus.FAILED
     assert catalog.failed_previews() == [first]
     for refused in (lambda: catalog.renew_preview(first, ONE), lambda: catalog.finish_preview(first, ONE, {})):

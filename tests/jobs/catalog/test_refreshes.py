@@ -64,7 +64,7 @@ def test_one_refresh_of_a_sandbox_runs_at_a_time(catalog: Catalog, clock: Clock)
     clock.advance(seconds=61)
     with pytest.raises(StaleJob):
         catalog.begin_refresh(second.id, attempt("b"))
-    assert catalog.begin_refresh(second.id, attempt("b"), takes_over="a").number == 2
+    assert catalog.begin_refresh(second.id, attempt("b"), takes_over=attempt("a")).number == 2
     assert catalog.refresh(first.id).status is RefreshStatus.FAILED
     for late in (
         lambda: catalog.publish_refresh(first.id, attempt("a"), {}, [TABLE]),
@@ -82,7 +82,7 @@ def test_a_retry_keeps_the_number_and_one_that_failed_gets_another(catalog: Cata
     catalog.fail_refresh(refresh.id, "a", "the engine is away", final=False)
     with pytest.raises(StaleJob):
         catalog.begin_refresh(refresh.id, attempt("b"))
-    assert catalog.begin_refresh(refresh.id, attempt("b"), takes_over="a").number == 1
+    assert catalog.begin_refresh(refresh.id, attempt("b"), takes_over=attempt("a")).number == 1
     failed = catalog.fail_refresh(refresh.id, "b", "cancelled", final=True)
     assert (failed.status, failed.reason) == (RefreshStatus.FAILED, "cancelled")
     assert catalog.begin_refresh(refresh.id, attempt("c")).number == 2

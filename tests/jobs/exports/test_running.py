@@ -15,6 +15,7 @@ from jobs.catalog.job_records import JobBusy
 from jobs.errors import Conflict, StoreError
 from jobs.exports import job as export_job
 from jobs.exports.service import cancel, close, run
+from jobs.exports.service.manifest import write_manifest
 from jobs.exports.service.planning import planned
 from jobs.maintenance import service as maintenance
 from jobs.maintenance.models import MaintenanceParams
@@ -58,14 +59,15 @@ def closed(workshop: Workshop, job: ExportJob) -> ExportJob:
     return workshop.catalog.export(job.id)
 
 
+def _too_late() -> None:
+    raise TimedOut
+
+
 def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
     company: Workshop, engine: Engine
 ) -> None:
     def away() -> None:
         raise StoreError("the store is away")
-
-    def too_late() -> None:
-        raise TimedOut
 
     first = asked(company, "kept")
     done = ran(company, engine, first)
@@ -82,7 +84,7 @@ def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
 
     late = asked(company, "kept", fields=("loyalty",), empty_profiles=True)
     with pytest.raises(TimedOut):
-        ran(company, engine, late, At(COMPARING, too_late))
+        ran(company, engine, late, At(COMPARING, _too_late))
     assert company.catalog.export(late.id).status is ExportStatus.FAILED
     _assert_kept(company)
 
@@ -160,10 +162,7 @@ def test_a_job_whose_process_was_killed_is_closed_by_maintenance_and_its_dataset
     company: Workshop, engine: Engine
 ) -> None:
     ran(company, engine, asked(company, "orphaned"))
-    killed = asked(company, "orphaned", fields=("loyalty",), empty_profiles=True)
-    attempt = new_attempt(company.settings, engine, "export_jobs/lost/export_profiles/1")
-    record = company.catalog.begin_export(killed.id, attempt)
-    export_job.run(company.spark, planned(company.catalog, company.settings, record, attempt), Silent())
+    killed = _killed(company, engine, asked(company, "orphaned", fields=("loyalty",), empty_profiles=True), lease=3600)
 
     _close_orphans(company, engine, datetime.now(UTC))
     assert company.catalog.export(killed.id).status is ExportStatus.PROCESSING, "its lease runs, or ended just now"
@@ -175,6 +174,43 @@ def test_a_job_whose_process_was_killed_is_closed_by_maintenance_and_its_dataset
         "its run ended without closing it; closed by maintenance",
     )
     _assert_kept(company, "orphaned")
+
+
+def test_the_rows_of_a_job_that_was_killed_are_gone_when_another_job_begins(company: Workshop, engine: Engine) -> None:
+    ran(company, engine, asked(company, "taken"))
+    killed = _killed(company, engine, asked(company, "taken", fields=("loyalty",), empty_profiles=True), lease=0.001)
+    assert len(rows(company, "taken")) == 5
+    following = asked(company, "taken", copies=("csv",))
+    ran(company, engine, following, At("counting profiles", lambda: _assert_kept(company, "taken")))
+    assert company.catalog.export(killed.id).status is ExportStatus.FAILED
+    _assert_kept(company, "taken")
+
+
+def test_with_a_catalog_of_a_former_day_an_export_that_fails_takes_nothing_of_what_it_does_not_know(
+    spark: SparkSession, engine: Engine, engine_settings: Settings, company: Workshop, tmp_path: Path
+) -> None:
+    home, former = tmp_path / "home", tmp_path / "former.db"
+    shutil.copytree(company.folder, home)
+    shutil.copy(home / "catalog.db", former)
+    with Workshop.open(spark, engine_settings, home) as workshop:
+        ran(workshop, engine, asked(workshop, "restored"))
+    shutil.copy(former, home / "catalog.db")
+    with Workshop.open(spark, engine_settings, home) as workshop:
+        assert workshop.catalog.newest_export("restored") is None
+        failing = asked(workshop, "restored", fields=("loyalty",), empty_profiles=True)
+        with pytest.raises(TimedOut):
+            ran(workshop, engine, failing, At(COMPARING, _too_late))
+        assert set(rows(workshop, "restored")) == {P1, P2, P3}
+        assert {namespace for _, namespace, *_ in flat(workshop, "restored")} > {"ECID"}
+
+
+def _killed(workshop: Workshop, engine: Engine, job: ExportJob, lease: float) -> ExportJob:
+    """Have the process of a job end after it wrote all."""
+    attempt = new_attempt(workshop.settings, engine, "export_jobs/lost/export_profiles/1")
+    record = workshop.catalog.begin_export(job.id, attempt.model_copy(update={"lease_seconds": lease}))
+    plan = planned(workshop.catalog, workshop.settings, record, attempt)
+    write_manifest(plan.store, record, export_job.run(workshop.spark, plan, Silent()))
+    return record
 
 
 def _close_orphans(workshop: Workshop, engine: Engine, now: datetime) -> None:

@@ -10,8 +10,8 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.dataset_fields import DATASET_PATTERN
 from jobs.catalog.records import Attempt
 from jobs.catalog.refreshes import CutTable
-from jobs.exports.models import SnapshotParams
-from jobs.exports.service import close
+from jobs.exports.models import ExportParams, SnapshotParams
+from jobs.exports.service import accept, close
 from jobs.exports.service.snapshots import Snapshots, accept_snapshots, dataset_of
 from jobs.merge_policies import service as merge_policies
 from jobs.settings import Settings
@@ -97,6 +97,19 @@ def test_a_snapshot_that_came_to_nothing_is_taken_again(catalog: Catalog, settin
     catalog.fail_export(failed.id, ATTEMPT.id, "the disk is full", final=True)
     catalog.cancel_export(cancelled.id)
     assert datasets(accepted(catalog, settings, day)) == BOTH
+
+
+def test_another_export_to_the_same_dataset_is_no_snapshot(catalog: Catalog, settings: Settings) -> None:
+    day = datetime(2024, 1, 10, 4, tzinfo=UTC)
+    for record in accepted(catalog, settings, day).records:
+        catalog.begin_export(record.id, ATTEMPT)
+        catalog.finish_export(record.id, ATTEMPT, {})
+    assert accepted(catalog, settings, day).records == ()
+    changed = accept(catalog, settings, ExportParams(dataset=BOTH[0], updated_after=day), "cli")
+    catalog.begin_export(changed.id, ATTEMPT)
+    assert accepted(catalog, settings, day).records == (), "the snapshot's rows are there still"
+    catalog.finish_export(changed.id, ATTEMPT, {})
+    assert datasets(accepted(catalog, settings, day)) == BOTH[:1]
 
 
 def test_what_a_run_did_not_come_to_is_under_way_no_more(catalog: Catalog, settings: Settings) -> None:

@@ -265,6 +265,8 @@ def test_a_default_that_is_declared_with_the_first_dataset_takes_the_place_of_th
     [
         (field("loyalty.tier", "integer"), r"'loyalty.tier' of type string in dataset 'loyalty' is 'loyalty.tier' of "),
         (field("loyalty.Tier"), "spell it the same everywhere"),
+        (field("Loyalty.since"), r"'loyalty\.points' .* is beside 'Loyalty\.since' .*: spell what both have"),
+        (field("Person.age"), r"'Person\.age' in dataset 'crm' is beside 'person\.name\.firstName' in dataset 'crm'"),
         (field("loyalty"), "is a leaf in dataset 'crm'; it cannot hold 'loyalty.tier' of 'loyalty'"),
     ],
 )

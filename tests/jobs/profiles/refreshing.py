@@ -20,7 +20,7 @@ from tests.jobs.ingest.workshop import Silent, Workshop
 Profile = Row
 
 
-def begin(workshop: Workshop, full: bool = False, takes_over: str | None = None) -> Planned:
+def begin(workshop: Workshop, full: bool = False, takes_over: Attempt | None = None) -> Planned:
     """Ask for a refresh, or for the one that waits, and begin an attempt at it."""
     record = accept(workshop.catalog, workshop.settings, RefreshParams(full=full), "test")
     attempt = Attempt(id=uuid.uuid4().hex, run="test")

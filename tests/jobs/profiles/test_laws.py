@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings as hypothesis_settings, strategies as st
 from pyspark.sql import SparkSession
 
+from jobs.catalog.records import Attempt
 from jobs.merge_policies.models import PolicyBody
 from jobs.profiles import job
 from jobs.profiles.models import DIGEST, IDENTITIES
@@ -91,7 +92,7 @@ def test_step_by_step_equals_in_full_equals_plain_python(
             assert profiles(workshop, name) == found
 
 
-def _died(workshop: Workshop, stage: int) -> str:
+def _died(workshop: Workshop, stage: int) -> Attempt:
     """Begin a refresh whose process is gone at a stage; at the last one all is written, and nothing published.
 
     Returns:
@@ -107,7 +108,7 @@ def _died(workshop: Workshop, stage: int) -> str:
         job.run(workshop.spark, begun.plan, Recording())
     assert workshop.catalog.cut() == before
     workshop.catalog.fail_refresh(begun.refresh.id, begun.attempt.id, "died", final=False)
-    return begun.attempt.id
+    return begun.attempt
 
 
 def _assert_as_told(workshop: Workshop, told: list[Ingested]) -> None:

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from jobs.catalog.records import Attempt
 from jobs.catalog.system_jobs import RequestType, SystemJobStatus
 from jobs.errors import Conflict, InvalidRequest, NotFound
+from jobs.ingest.service.lake_source import FromLakeParams, accept_from_lake
 from jobs.merge_policies import service as merge_policies
 from jobs.preview_sample.models import PreviewResult
 from jobs.profiles.models import RefreshResult
 from jobs.session.engines import Engine
 from jobs.system_jobs.models import Plan, Removed, SystemJobParams
 from jobs.system_jobs.service import dry_run, edit, remove, summary
-from tests.builders import LOYALTY_ROWS, at, event
+from tests.builders import LOYALTY_ROWS, at, event, web
 from tests.fixture_f import P1, P2, P3, P4, P5
 from tests.jobs.conftest import POLICIES
 from tests.jobs.exports.exporting import export, rows
@@ -217,6 +219,28 @@ def test_a_batch_of_events_goes_and_what_was_refused_because_of_it_is_applied_ag
     assert company.fragments("web") == {}
     full = refresh(company, full=True).views["default"]
     assert (full.created, full.changed, full.vanished) == (0, 0, 0)
+
+
+def test_with_the_lake_a_batch_goes_with_the_rows_that_it_took_from_there(company: Workshop, engine: Engine) -> None:
+    company.apply(web(id="calls", enabled=False))
+    company.ingest("calls", event("e7"), event("e8"), batch_id="b5", at=at(5))
+    company.ingest("calls", event("e9"), batch_id="b6", at=at(6))
+    company.apply(web(id="calls"))
+    taking = accept_from_lake(company.catalog, FromLakeParams(dataset="calls", batch_id="b7", at=at(7)))
+    assert taking is not None
+    attempt = Attempt(id="taking", run="test")
+    begun = company.service.begin(taking.id, attempt)
+    assert begun is not None
+    company.run(begun, attempt)
+    company.ingest("calls", event("e10"), batch_id="b8", at=at(8))
+
+    record = asked(company, batch="b7", lake=True)
+    plan = planned(company, engine, record)
+    assert (plan.removed.events, plan.lake_rows_by_batch) == (3, {"b5": 2, "b6": 1})
+    assert ran(company, engine, record).status is SystemJobStatus.SUCCESS
+    assert company.lake("calls", "_id", "_batch") == [("e10", "b8")]
+    assert [company.batch(name).lake_removed_by for name in ("b5", "b6", "b7")] == [record.id] * 3
+    assert accept_from_lake(company.catalog, FromLakeParams(dataset="calls")) is None
 
 
 def test_a_request_that_cannot_be_done_is_refused_with_the_guide_s_words_and_leaves_no_job(company: Workshop) -> None:
