@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import NEVER_EXPIRE, Context, Param  # type: ignore[attr-defined]  # its stub lacks NEVER_EXPIRE
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskAwaitingInput
 from profile_alerts import post, write_note
-from profile_tasks import catalog_of, run_name, said_to_people, service_of, spark_engine
+from profile_tasks import REMARK, catalog_of, run_name, said_to_people, service_of, spark_engine
 
 from jobs.errors import Conflict
 from jobs.settings import Settings
@@ -157,9 +157,13 @@ class ApprovalTask(ApprovalOperator):
         record = catalog.system_job(self.record_id)
         person, is_approval = event["responded_by_user"], event["chosen_options"] == [self.APPROVE]
         # A person who says no is heard, though somebody else has said yes meanwhile.
-        if record.status != "NEW" or (record.is_approved and (is_approval or not person)):
-            return
         service, run = service_of(self.feature), run_name(context)
+        if record.status != "NEW" or (record.is_approved and (is_approval or not person)):
+            if person and not is_approval:
+                told = f"{person['name']} rejected it too late: {service.summary(record)}"
+                logger.warning("%s", told)
+                context["ti"].xcom_push(REMARK, told)
+            return
         by = f"airflow:{person['name']}" if person else ""
         if is_approval:
             service.approve(catalog, settings, record.id, by, plan_number, run)

@@ -11,13 +11,15 @@ events. The snapshot of a day takes the place of the one before.
 **Running it again is safe.** A snapshot shows the profiles as they are when it is taken; those of a day that is over
 cannot be had any more. So a scheduled run, or one of a backfill, leaves alone what was taken or asked for since the
 instant that it stands for, and ends green, saying so: after days without Airflow, or a backfill of a year, there is one
-snapshot, not one a day. A run by hand takes one always. When the snapshot of one policy fails, the others are taken.
+snapshot, not one a day. A run by hand takes one always. When the snapshot of one policy fails, the others are taken;
+the note says of which policy none can be asked for.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds, and the datasets stay as they were.
 
 **How long it takes.** As long as an export of all profiles, times the number of merge policies.
 """
 
+import logging
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
@@ -25,6 +27,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from profile_alerts import Alerts, write_note
 from profile_tasks import (
     DEFAULT_ARGS,
+    REMARK,
     TAG_PROFILE_STORE,
     TAG_SCHEDULED,
     SparkJobOperator,
@@ -41,6 +44,7 @@ from profile_tasks import (
 from jobs.catalog.forms import known_sandboxes
 from jobs.exports.models import SnapshotParams
 
+logger = logging.getLogger(__name__)
 settings = settings_for()
 timeout = timedelta(minutes=settings.exports.timeout_minutes)
 # A run at each instant; of those that passed while Airflow was down, at the last one only.
@@ -74,6 +78,9 @@ def accept_snapshots() -> list[str]:
         if not accepted.records:
             write_note(context, accepted.why)
             raise AirflowSkipException(accepted.why)
+        if accepted.why:
+            logger.warning("%s", accepted.why)
+            context["ti"].xcom_push(REMARK, accepted.why)
         context["ti"].xcom_push("datasets", [record.dataset_id for record in accepted.records])
     return [record.id for record in accepted.records]
 

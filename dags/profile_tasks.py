@@ -47,8 +47,9 @@ TAG_PROFILE_STORE = "profile-store"
 TAG_BY_HAND = "by-hand"
 TAG_SCHEDULED = "scheduled"
 
-# What a task leaves for the run's note: sandboxes that Airflow could not be asked to have a run for.
-_NOT_ASKED = "not_asked"
+# What a task leaves for the run's note: sandboxes that Airflow could not be asked to have a run for, and what else a
+# person should know though the rest is done.
+_NOT_ASKED, REMARK = "not_asked", "remark"
 SPARK_CONNECTION = "spark_default"
 _CONNECTION_EXAMPLE = (
     f"AIRFLOW_CONN_{SPARK_CONNECTION.upper()}="
@@ -211,8 +212,10 @@ def close_record(feature: str, record_id: Any, then: str = "") -> str | None:
         told = [service_of(feature).close(catalog, settings, one, run_name(context)) for one in ids]
         if then:
             service_of(then).settle(catalog, settings, record_id, run_name(context))
-    before = context["ti"].xcom_pull(task_ids=sorted(context["task"].upstream_task_ids), key=_NOT_ASKED)
-    note = "\n".join([*told, *filter(None, before)])
+    upstream = sorted(context["task"].upstream_task_ids)
+    for key in (_NOT_ASKED, REMARK):
+        told += filter(None, context["ti"].xcom_pull(task_ids=upstream, key=key))
+    note = "\n".join(told)
     logger.info("%s", note)
     write_note(context, note)
     return note

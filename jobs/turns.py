@@ -62,6 +62,7 @@ class Turn(Generic[Record]):
         record: the job, as it was when the attempt began.
         attempt: who runs it; its session is that of the Spark job that runs now.
         progress: shows how far it is.
+        has_spark: whether a Spark job of this attempt was begun.
     """
 
     settings: Settings
@@ -70,6 +71,7 @@ class Turn(Generic[Record]):
     record: Record
     attempt: Attempt
     progress: LogProgress
+    has_spark: bool = False
 
     def renew(self) -> None:
         """Let the lease run on; Conflict when another attempt took over."""
@@ -79,12 +81,14 @@ class Turn(Generic[Record]):
         """Run a job's function on the engine, by a session that is on the record first."""
         self.attempt = self.attempt.model_copy(update={"session_id": new_session_id()})
         self.renew()
+        self.has_spark = True
         return run_job(self.settings, self.engine, function, plan, self.attempt.session_id, self.progress)
 
     def end_spark(self) -> None:
-        """End the Spark job that runs now."""
-        seconds = self.settings.ingest.interrupt_timeout_seconds
-        interrupt(self.settings, self.engine, self.attempt.session_id, seconds)
+        """End the Spark job that runs now, or may run still; StoreError when nobody can say whether it does."""
+        if self.has_spark:
+            seconds = self.settings.ingest.interrupt_timeout_seconds
+            interrupt(self.settings, self.engine, self.attempt.session_id, seconds)
 
 
 def take_turn(

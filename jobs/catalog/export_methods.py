@@ -63,15 +63,10 @@ class ExportCatalog(Transactions):
         with self._reading() as scope:
             return export_records.newest(scope, dataset_id)
 
-    def has_begun_export(self, attempt_id: str) -> bool:
-        """Tell whether an attempt ever began an export job."""
+    def export_came_to_nothing(self, attempt_id: str) -> bool:
+        """Tell whether an attempt began an export job that has not SUCCEEDED by it; False of one never known here."""
         with self._reading() as scope:
-            return EXPORTS.has_begun(scope, attempt_id)
-
-    def failed_exports(self, dataset_id: str) -> list[ExportJob]:
-        """List the export jobs to a dataset that FAILED."""
-        with self._reading() as scope:
-            return export_records.failed(scope, dataset_id)
+            return EXPORTS.came_to_nothing(scope, attempt_id)
 
     def exports_at_work(self) -> list[ExportJob]:
         """List the export jobs that are PROCESSING: their cuts must stay readable."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
 from jobs.catalog.exports import ExportJob, ExportPage, ExportStatus
 from jobs.catalog.job_records import Ledger
@@ -11,6 +11,7 @@ from jobs.catalog.records import DELETION_PREFIX, BatchStatus
 from jobs.catalog.refreshes import Refresh, RefreshStatus
 from jobs.catalog.schema import EventRow
 from jobs.catalog.scope import Scope
+from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
 
 
 def _pin_cut(scope: Scope, row: ExportJobRow) -> None:
@@ -35,12 +36,14 @@ def _deleted_since(scope: Scope, cut: int | None) -> bool:
             EventRow.to_status == RefreshStatus.PUBLISHED,
         )
     )
-    deleted = select(func.max(EventRow.id)).where(
-        EventRow.sandbox == scope.sandbox,
+    applied = and_(
         EventRow.kind == "batch",
         EventRow.to_status == BatchStatus.ACTIVE,
         func.substr(EventRow.record_id, 1, len(DELETION_PREFIX)) == DELETION_PREFIX,
     )
+    # A cut that was begun before the deletion and published after it has the data, too; the deletion's own has not.
+    ended = and_(EventRow.kind == SystemJob.noun, EventRow.to_status == SystemJobStatus.SUCCESS)
+    deleted = select(func.max(EventRow.id)).where(EventRow.sandbox == scope.sandbox, or_(applied, ended))
     return (scope.session.scalar(deleted) or 0) > (scope.session.scalar(published) or 0)
 
 
@@ -88,16 +91,6 @@ def newest(scope: Scope, dataset_id: str) -> ExportJob | None:
     # By the order of events: a job may end after one with a higher number, and a clock may be set back.
     row = scope.session.scalar(succeeded.order_by(EventRow.id.desc()).limit(1))
     return None if row is None else EXPORTS.read(row)
-
-
-def failed(scope: Scope, dataset_id: str) -> list[ExportJob]:
-    """List the jobs to a dataset that FAILED."""
-    wanted = select(ExportJobRow).where(
-        ExportJobRow.sandbox == scope.sandbox,
-        ExportJobRow.dataset_id == dataset_id,
-        ExportJobRow.status == ExportStatus.FAILED,
-    )
-    return [EXPORTS.read(row) for row in scope.session.scalars(wanted.order_by(ExportJobRow.number))]
 
 
 def at_work(scope: Scope) -> list[ExportJob]:

@@ -131,13 +131,20 @@ class Ledger(Generic[Row, Record]):
         scope.session.flush()
         return self.read(row)
 
-    def waiting(self, scope: Scope, request: dict[str, Any], run: str) -> Record | None:
-        """Return the job that the same DAG asked for in the same words and has not begun; None for a command."""
-        dag, is_of_dag, _ = run.partition("/")
-        if not is_of_dag:
+    def waiting(self, scope: Scope, request: dict[str, Any], run: str, shared: bool = True) -> Record | None:
+        """Return the job that was asked for in the same words and has not begun.
+
+        Args:
+            scope: the transaction.
+            request: what is asked.
+            run: <dag>/<run>/…; None is returned for a command.
+            shared: whether another run of the DAG may have asked for it.
+        """
+        if "/" not in run:
             # Each command is about to begin its own, and of two attempts at one job the second ends the first.
             return None
-        own = self._row.run.startswith(f"{dag}/", autoescape=True)
+        asking = "/".join(run.split("/")[: 1 if shared else 2])
+        own = self._row.run.startswith(f"{asking}/", autoescape=True)
         asked = select(self._row).where(self._row.sandbox == scope.sandbox, self._row.status == _NEW, own)
         rows = scope.session.scalars(asked.order_by(self._row.created_at))
         return next((self.read(row) for row in rows if row.request == request), None)
@@ -270,15 +277,19 @@ class Ledger(Generic[Row, Record]):
         """Return a job; NotFound when there is none."""
         return self.read(self.locked(scope, record_id))
 
-    def has_begun(self, scope: Scope, attempt_id: str) -> bool:
-        """Tell whether an attempt ever began a job, by the events: a row tells of its last attempt only."""
+    def came_to_nothing(self, scope: Scope, attempt_id: str) -> bool:
+        """Tell whether an attempt began a job and has not made it done; of one that was never here nothing is said."""
+        done = select(self._row.id).where(
+            self._row.sandbox == scope.sandbox, self._row.status == self._record.done, self._row.attempt == attempt_id
+        )
+        # By the events, since a row tells of its last attempt only.
         began = select(EventRow.id).where(
             EventRow.sandbox == scope.sandbox,
             EventRow.kind == self._record.noun,
             EventRow.to_status == self._record.at_work,
             EventRow.note == _noted(attempt_id),
         )
-        return scope.session.scalar(began.limit(1)) is not None
+        return scope.session.scalar(done) is None and scope.session.scalar(began.limit(1)) is not None
 
     def listed(self, scope: Scope, limit: int) -> list[Record]:
         """List jobs, those asked for last first."""

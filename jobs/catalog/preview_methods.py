@@ -15,9 +15,9 @@ class PreviewCatalog(Transactions):
     """The part of the catalog that keeps previews and their reports."""
 
     def create_preview(self, request: dict[str, Any], at: datetime | None = None, run: str = "") -> Preview:
-        """Record a preview that is asked for; it is NEW."""
+        """Record a preview that is asked for; it is NEW. Without an instant it has one after that of every other."""
         with self._writing(Fault.CREATE_PREVIEW) as scope:
-            return PREVIEWS.create(scope, request, run, at=at or scope.now)
+            return PREVIEWS.create(scope, request, run, at=at or preview_records.next_instant(scope))
 
     def begin_preview(self, preview_id: str, attempt: Attempt, takes_over: Attempt | None = None) -> Preview:
         """Let an attempt run a preview; see `Ledger.begin` for the errors."""

@@ -1,6 +1,6 @@
 """Which previews count. Every function runs in the caller's transaction."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
@@ -25,6 +25,12 @@ def newest(
     order = (PreviewRow.at.desc(), PreviewRow.created_at.desc(), PreviewRow.id.desc())
     row = scope.session.scalar(wanted.order_by(*order).limit(1))
     return None if row is None else PREVIEWS.read(row)
+
+
+def next_instant(scope: Scope) -> datetime:
+    """Return now; or an instant after the newest reports, which may have been made before a clock was set back."""
+    last = newest(scope, PreviewStatus.DONE)
+    return scope.now if last is None else max(scope.now, last.at + timedelta(microseconds=1))
 
 
 def failed_ids(scope: Scope, limit: int) -> list[str]:

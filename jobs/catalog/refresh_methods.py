@@ -14,10 +14,10 @@ from jobs.faults import Fault
 class RefreshCatalog(Transactions):
     """The part of the catalog that keeps refreshes and the cuts that they publish."""
 
-    def create_refresh(self, request: dict[str, Any], run: str = "") -> Refresh:
-        """Record a refresh that is asked for; it is NEW."""
+    def create_refresh(self, request: dict[str, Any], run: str = "", shared: bool = True) -> Refresh:
+        """Record a refresh that is asked for; it is NEW. See `refresh_records.create`."""
         with self._writing(Fault.CREATE_REFRESH) as scope:
-            return refresh_records.create(scope, request, run)
+            return refresh_records.create(scope, request, run, shared)
 
     def begin_refresh(self, refresh_id: str, attempt: Attempt, takes_over: Attempt | None = None) -> Refresh:
         """Let an attempt run a refresh; see `Ledger.begin` for the errors."""
@@ -53,6 +53,11 @@ class RefreshCatalog(Transactions):
         """Return a refresh; NotFound when the sandbox has none of that id."""
         with self._reading() as scope:
             return REFRESHES.found(scope, refresh_id)
+
+    def is_refreshing(self) -> bool:
+        """Tell whether a refresh is PROCESSING."""
+        with self._reading() as scope:
+            return refresh_records.is_refreshing(scope)
 
     def refreshes(self, limit: int = 20) -> list[Refresh]:
         """List refreshes, the newest first."""

@@ -28,9 +28,25 @@ def _number(scope: Scope, row: RefreshRow) -> None:
 REFRESHES = Ledger(RefreshRow, Refresh, on_begin=_number)
 
 
-def create(scope: Scope, request: dict[str, Any], run: str) -> Refresh:
-    """Record a refresh that is asked for; one that the same DAG asked for and has not begun is the answer."""
-    return REFRESHES.waiting(scope, request, run) or REFRESHES.create(scope, request, run, attempts=0)
+def create(scope: Scope, request: dict[str, Any], run: str, shared: bool) -> Refresh:
+    """Record a refresh that is asked for.
+
+    Args:
+        scope: the transaction.
+        request: what is asked.
+        run: who asks.
+        shared: one that the same DAG asked for, in the same words, and that has not begun is the answer; otherwise
+            one that the same run of it asked for.
+    """
+    return REFRESHES.waiting(scope, request, run, shared) or REFRESHES.create(scope, request, run, attempts=0)
+
+
+def is_refreshing(scope: Scope) -> bool:
+    """Tell whether a refresh is PROCESSING."""
+    at_work = select(RefreshRow.id).where(
+        RefreshRow.sandbox == scope.sandbox, RefreshRow.status == RefreshStatus.PROCESSING
+    )
+    return scope.session.scalar(at_work.limit(1)) is not None
 
 
 def publish(

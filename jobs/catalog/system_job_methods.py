@@ -14,20 +14,17 @@ from jobs.faults import Fault
 class SystemJobCatalog(Transactions):
     """The part of the catalog that keeps system jobs."""
 
-    def create_system_job(self, asked: Asked, requested_by: str = "", run: str = "") -> SystemJob:
-        """Record a system job that is asked for; it is NEW. NotFound when there is no such dataset."""
+    def create_system_job(
+        self, asked: Asked, requested_by: str = "", run: str = "", on_behalf_of: str = ""
+    ) -> SystemJob:
+        """Record a system job that is asked for; it is NEW. See `system_job_records.create`."""
         with self._writing(Fault.CREATE_SYSTEM_JOB) as scope:
-            return system_job_records.create(scope, asked, requested_by, run)
+            return system_job_records.create(scope, asked, requested_by, run, on_behalf_of)
 
     def edit_system_job(self, job_id: str, asked: Asked, edited_by: str = "", run: str = "") -> SystemJob:
         """Let a NEW job ask for something else; see `system_job_records.edit`."""
         with self._writing(Fault.EDIT_SYSTEM_JOB) as scope:
             return system_job_records.edit(scope, job_id, asked, edited_by, run)
-
-    def ask_for_system_job(self, job_id: str, by: str, run: str = "") -> SystemJob:
-        """Note who else asked for a NEW job; see `system_job_records.ask`."""
-        with self._writing(Fault.EDIT_SYSTEM_JOB) as scope:
-            return system_job_records.ask(scope, job_id, by, run)
 
     def plan_system_job(self, job_id: str, plan: dict[str, Any], planned_after: int, run: str = "") -> SystemJob:
         """Keep the plan of a NEW job; see `system_job_records.plan`."""
@@ -109,6 +106,11 @@ class SystemJobCatalog(Transactions):
         """Return the system job that a run, <dag>/<run>, asked for; None when there is none."""
         with self._reading() as scope:
             return system_job_records.of_run(scope, run)
+
+    def unfinished_deletion(self) -> SystemJob | None:
+        """Return a system job whose data is deleted and that is not at its end; None when there is none."""
+        with self._reading() as scope:
+            return system_job_records.unfinished(scope)
 
     def left_system_jobs(self) -> list[SystemJob]:
         """List the system jobs that are IN-PROGRESS and that nobody works at any more."""

@@ -64,8 +64,16 @@ def _has_deleted(scope: Scope, row: SystemJobRow) -> bool:
 SYSTEM_JOBS = ledger()
 
 
-def create(scope: Scope, asked: Asked, requested_by: str, run: str) -> SystemJob:
-    """Record a system job that is asked for; NotFound when there is no such dataset."""
+def create(scope: Scope, asked: Asked, requested_by: str, run: str, on_behalf_of: str) -> SystemJob:
+    """Record a system job that is asked for; NotFound when there is no such dataset.
+
+    Args:
+        scope: the transaction.
+        asked: what is to be deleted.
+        requested_by: who asks. Empty: whom the catalog was opened for.
+        run: run that asks.
+        on_behalf_of: who else asks, and can approve of it as little. Empty: nobody else.
+    """
     scope.dataset(asked.dataset_id)
     more = asked.model_dump() | {
         "request_type": asked.request_type,
@@ -74,7 +82,8 @@ def create(scope: Scope, asked: Asked, requested_by: str, run: str) -> SystemJob
         "percent": 0,
         "stage": "",
     }
-    return SYSTEM_JOBS.create(scope, asked.model_dump(mode="json"), run, **more)
+    others = {EDITED_BY: [on_behalf_of]} if on_behalf_of else {}
+    return SYSTEM_JOBS.create(scope, asked.model_dump(mode="json") | others, run, **more)
 
 
 def edit(scope: Scope, job_id: str, asked: Asked, edited_by: str, run: str) -> SystemJob:
@@ -102,22 +111,6 @@ def edit(scope: Scope, job_id: str, asked: Asked, edited_by: str, run: str) -> S
     row.request_type, row.request = asked.request_type, asked.model_dump(mode="json") | {EDITED_BY: list(editors)}
     row.plan, row.reason = None, None
     _number(scope, row, run, f"edited: other {', '.join(changed)}; its plan and approval lapse")
-    return SYSTEM_JOBS.read(row)
-
-
-def ask(scope: Scope, job_id: str, by: str, run: str) -> SystemJob:
-    """Note that somebody asks for a job, too: as one who edited it they cannot approve of it alone.
-
-    Raises:
-        NotFound: no such job.
-        Conflict: it has begun, or is over.
-    """
-    row = _new(scope, job_id, "asked for")
-    job = SYSTEM_JOBS.read(row)
-    if by not in job.askers:
-        row.request = row.request | {EDITED_BY: [*job.edited_by, by]}
-        scope.record(SystemJob.noun, row.id, row.status, row.status, run, f"asked for by {by}, too")
-        scope.session.flush()
     return SYSTEM_JOBS.read(row)
 
 
@@ -244,6 +237,15 @@ def left(scope: Scope) -> list[SystemJob]:
         SystemJobRow.expires_at <= scope.now,
     )
     return [SYSTEM_JOBS.read(row) for row in scope.session.scalars(wanted.order_by(SystemJobRow.created_at))]
+
+
+def unfinished(scope: Scope) -> SystemJob | None:
+    """Return a job whose data is deleted and that is not at its end: the newest cut may have the data still."""
+    at_work = select(SystemJobRow).where(
+        SystemJobRow.sandbox == scope.sandbox, SystemJobRow.status == SystemJobStatus.IN_PROGRESS
+    )
+    rows = scope.session.scalars(at_work.order_by(SystemJobRow.created_at))
+    return next((SYSTEM_JOBS.read(row) for row in rows if _has_deleted(scope, row)), None)
 
 
 def apply(

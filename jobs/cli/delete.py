@@ -1,7 +1,6 @@
 """`tessera delete`."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from jobs.catalog.database import Catalog, utc_now
 from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
 from jobs.cli import options, output
 from jobs.dag_runs import DagRuns
-from jobs.errors import Conflict, InvalidRequest, StoreError
+from jobs.errors import InvalidRequest, StoreError
 from jobs.session.engines import Engine
 from jobs.settings import Settings
 from jobs.system_jobs import service
@@ -206,15 +205,13 @@ def _go_on(catalog: Catalog, settings: Settings, job: SystemJob) -> SystemJob:
 
 def _through_airflow(catalog: Catalog, settings: Settings, params: SystemJobParams) -> SystemJob:
     """Let a run of the DAG do it; returns the job when the run waits for an approval, or is over."""
-    conf = {"sandbox": catalog.sandbox, **params.model_dump(mode="json", exclude_none=True, exclude={"sandbox"})}
+    # Airflow knows the user of the setting `airflow.user` only.
+    asked = params.model_copy(update={"sandbox": catalog.sandbox, "on_behalf_of": options.person()})
+    conf = asked.model_dump(mode="json", exclude_none=True)
     run_id = f"delete-{catalog.sandbox}-{utc_now():%Y%m%dT%H%M%S%f}"
 
     def asks() -> bool:
         job = catalog.system_job_of(f"{_DAG}/{run_id}")
-        if job is not None and job.status is SystemJobStatus.NEW and options.person() not in job.askers:
-            # Airflow knows the user of the setting `airflow.user` only. If nobody has to approve, it may have begun.
-            with suppress(Conflict):
-                job = catalog.ask_for_system_job(job.id, options.person(), _RUN)
         is_planned = job is not None and job.status is SystemJobStatus.NEW and job.plan is not None
         return job is not None and is_planned and bool(showing.waits_for(job, settings, utc_now()))
 

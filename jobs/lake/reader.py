@@ -86,16 +86,19 @@ def find(store: Store, room: str, name: str) -> DeltaTable | None:
     return _open(f"{room}/{name}", store.path(room, name))
 
 
-def commits_after(path: str, version: int | None) -> list[tuple[int, CommitText]]:
-    """List the versions of a table after one, the newest first, and who made them. Of no table there are none.
+def commits(path: str, most: int | None = None) -> list[tuple[int, CommitText]]:
+    """List the versions of a table that its log has still, the newest first, and who made them; of no table none.
+
+    Args:
+        path: the table.
+        most: so many of them at most.
 
     Raises:
         StoreError: something is there that cannot be read.
     """
     table = _open(path, path)
-    history = table.history() if table else []
-    later = [one for one in history if version is None or one["version"] > version]
-    return [(one["version"], _committed_by(one.get("userMetadata"))) for one in later]
+    history = table.history(most) if table else []
+    return [(one["version"], _committed_by(one.get("userMetadata"))) for one in history]
 
 
 def rows_by_batch(table: DeltaTable) -> dict[str, int]:

@@ -45,6 +45,11 @@ class SystemJobParams(_Model):
     not_before: AwareDatetime | None = Field(
         default=None, title="Not before", description="Do not delete before this instant. Empty: as soon as may be."
     )
+    on_behalf_of: Text = Field(
+        default="",
+        title="On behalf of",
+        description="Who else asks for it, as cli:<user>: they cannot approve of it either. Empty: nobody else.",
+    )
     sandbox: Sandbox | None = Field(
         default=None,
         description="Sandbox to work in, of a-z 0-9 and _, a letter first. Empty: the setting store.sandbox.",
@@ -96,6 +101,8 @@ class Plan(_Model):
     lake_rows_by_batch: dict[str, int] = Field(
         default={}, description="The same by their batch; the deletion is held to them, too"
     )
+    batches: int = Field(default=0, description="Of a dataset, batches that go; the deletion is held to them, too")
+    last_batch: BatchId | None = Field(default=None, description="The last of them in the order of the dataset")
     policies: tuple[PolicyEffect, ...] = ()
     attributes: dict[str, int] = Field(
         default={}, description="Of the default merge policy, by attribute the profiles that stay and lose or change it"
@@ -160,13 +167,14 @@ class DeletePlan(IngestPlan):
     expected: Removed | None = Field(
         default=None, description="What was approved of: with anything else there nothing is written"
     )
-    is_lake_changed: bool = Field(
-        default=False, description="Whether other rows of the lake would go than was approved of: nothing is written"
+    is_changed: bool = Field(
+        default=False,
+        description="Whether other batches or rows of the lake would go than was approved of: nothing is written",
     )
 
     def is_as_expected(self, removed: Removed) -> bool:
         """Tell whether what would go is what was approved of."""
-        return not self.is_lake_changed and self.expected in (None, removed)
+        return not self.is_changed and self.expected in (None, removed)
 
 
 class Deleted(_Model):

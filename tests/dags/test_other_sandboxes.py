@@ -57,6 +57,7 @@ def test_an_airflow_that_cannot_be_asked_keeps_the_own_sandbox_from_nothing_and_
     asked = reached(monkeypatch, profile_tasks, refused="b")
     profile_tasks.ask_for_runs(context, {"c", "b", "a"})
     assert [run[1] for run in asked] == ["a.r1"]
+    context["left"]["remark"] = "no snapshot of one policy"
     notes: list[str] = []
 
     @contextmanager
@@ -68,7 +69,7 @@ def test_an_airflow_that_cannot_be_asked_keeps_the_own_sandbox_from_nothing_and_
     monkeypatch.setattr(profile_tasks, "service_of", lambda _feature: SimpleNamespace(close=lambda *_of: "all is done"))
     monkeypatch.setattr(profile_tasks, "write_note", lambda _context, note: notes.append(note))
     profile_tasks.close_record.function("maintenance", "1")
-    assert notes == ["all is done\nno run for b, c: Airflow does not answer"]
+    assert notes == ["all is done\nno run for b, c: Airflow does not answer\nno snapshot of one policy"]
 
 
 def test_an_airflow_whose_api_is_not_set_up_is_no_error(

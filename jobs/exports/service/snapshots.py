@@ -12,7 +12,7 @@ from datetime import datetime
 from jobs.catalog.database import Catalog
 from jobs.catalog.exports import ExportJob, ExportStatus
 from jobs.catalog.policies import MergePolicy
-from jobs.errors import Conflict
+from jobs.errors import Conflict, InvalidRequest, StoreError, TesseraError
 from jobs.exports.models import IDENTITIES_SUFFIX, ExportParams, SnapshotParams
 from jobs.exports.service.accepting import accept
 from jobs.exports.service.choosing import view_of
@@ -25,7 +25,7 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The jobs that were accepted, and when there are none, why."""
+    """The jobs that were accepted, and why there are none, or none of some policies."""
 
     records: tuple[ExportJob, ...] = ()
     why: str = ""
@@ -35,7 +35,11 @@ def accept_snapshots(catalog: Catalog, settings: Settings, params: SnapshotParam
     """Write the record of an export job for each merge policy whose snapshot is due; nothing runs yet.
 
     A policy whose view is not made yet, or not by its newest version, is left to a later snapshot. What a former try of
-    the same run asked for before it died is taken up. Errors as `accept`.
+    the same run asked for before it died is taken up. A policy whose job is refused keeps no other from its snapshot.
+
+    Raises:
+        InvalidRequest: the jobs of all policies are refused.
+        StoreError: the catalog is away.
     """
     policies = [one for one in merge_policies.profile_policies(catalog) if _has_view(catalog, settings, one)]
     if not policies:
@@ -50,7 +54,17 @@ def accept_snapshots(catalog: Catalog, settings: Settings, params: SnapshotParam
             why=f"no snapshot: those for {params.unless_taken_since:%Y-%m-%d %H:%M} UTC are there or under way, the "
             f"last one since {max(taken.values()):%Y-%m-%d %H:%M} UTC"
         )
-    return Snapshots(tuple(own.get(dataset_of(one.id)) or accept(catalog, settings, _request(one), run) for one in due))
+    accepted, refused = [], []
+    for policy in due:
+        try:
+            accepted.append(own.get(dataset_of(policy.id)) or accept(catalog, settings, _request(policy), run))
+        except StoreError:
+            raise
+        except TesseraError as told:
+            refused.append(f"no snapshot of merge policy {policy.id!r}: {told}")
+    if not accepted:
+        raise InvalidRequest("; ".join(refused))
+    return Snapshots(tuple(accepted), "; ".join(refused))
 
 
 def dataset_of(policy_id: str) -> str:

@@ -23,6 +23,8 @@ _PLAIN = {
     "delta.columnMapping.mode": "none",
     "delta.checkpointPolicy": "classic",
     "delta.enableTypeWidening": "false",
+    # A job that fails puts a version back that may be as old as the last export; with values the log has none.
+    "delta.enableExpiredLogCleanup": "false",
 }
 
 

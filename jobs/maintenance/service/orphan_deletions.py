@@ -7,7 +7,7 @@ one is FAILED, and has deleted nothing.
 from datetime import timedelta
 
 from jobs.catalog.records import Busy
-from jobs.catalog.system_jobs import SystemJob
+from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
 from jobs.errors import TesseraError
 from jobs.maintenance.models import Done
 from jobs.maintenance.service.work import Work
@@ -17,9 +17,16 @@ from jobs.system_jobs.service.running import has_deleted, run_system_job
 
 def close_orphan_deletions(work: Work) -> Done:
     """End the system jobs whose lease expired long ago; counts them."""
+    # Read one by one: bringing one to its end takes long, and meanwhile somebody may run the next.
+    left = (work.catalog.system_job(job.id) for job in work.catalog.left_system_jobs())
+    return sum((_ended(work, job) for job in left if _is_orphan(work, job)), Done())
+
+
+def _is_orphan(work: Work, job: SystemJob) -> bool:
     patience = timedelta(minutes=work.settings.maintenance.orphan_minutes)
-    left = (job for job in work.catalog.left_system_jobs() if job.expires_at and job.expires_at + patience <= work.now)
-    return sum((_ended(work, job) for job in left), Done())
+    if job.status is not SystemJobStatus.IN_PROGRESS or job.expires_at is None:
+        return False
+    return job.expires_at + patience <= work.now
 
 
 def _ended(work: Work, job: SystemJob) -> Done:

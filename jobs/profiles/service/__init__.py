@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from jobs.session.progress import LogProgress
 
 
-def accept(catalog: Catalog, settings: Settings, params: RefreshParams, run: str) -> Refresh:
-    """Write the record of a refresh; one that is asked for already and has not begun is the answer."""
+def accept(catalog: Catalog, settings: Settings, params: RefreshParams, run: str, shared: bool = True) -> Refresh:
+    """Write the record of a refresh, or return one that waits already: see `create_refresh` of the catalog."""
     del settings
     if params.sandbox not in (None, catalog.sandbox):
         raise InvalidRequest(f"sandbox {params.sandbox!r}: this catalog was opened for {catalog.sandbox!r}")
-    return catalog.create_refresh(params.model_dump(mode="json", exclude={"sandbox"}), run)
+    return catalog.create_refresh(params.model_dump(mode="json", exclude={"sandbox"}), run, shared)
 
 
 def run(

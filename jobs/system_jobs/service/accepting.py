@@ -35,7 +35,7 @@ def accept(
         NotFound: no such dataset.
         Conflict: the batch was deleted by another job.
     """
-    return catalog.create_system_job(resolved(catalog, settings, params), requested_by, run)
+    return catalog.create_system_job(resolved(catalog, settings, params), requested_by, run, params.on_behalf_of)
 
 
 def edit(

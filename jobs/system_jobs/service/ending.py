@@ -40,7 +40,11 @@ def end(catalog: Catalog, settings: Settings, record: SystemJob, run: str, reaso
         return record
     if has_deleted(catalog, record):
         logger.warning("system job %s has deleted its data, and is left to be run to its end", record.id)
-    # The records see to it that it then stays at work.
+    present = catalog.system_job(record.id)
+    if present.attempt != record.attempt:
+        logger.warning("system job %s is left %s: somebody works at it again", record.id, present.status)
+        return present
+    # The records see to it that one that has deleted stays at work.
     return close_left(settings, records_of(catalog, settings), record.id, record.run)
 
 

@@ -122,7 +122,11 @@ def delete_plan(catalog: Catalog, asked: Asked, own: IngestPlan, approved: Plan 
             "lapsed": lapsed,
             "lake": asked.lake,
             "expected": approved.removed if approved else None,
-            "is_lake_changed": approved is not None and approved.lake_rows_by_batch != _lake_rows(catalog, own, asked),
+            "is_changed": approved is not None
+            and (
+                approved.lake_rows_by_batch != _lake_rows(catalog, own, asked)
+                or (approved.batches, approved.last_batch) != _going(asked, counting)
+            ),
         }
     )
 
@@ -165,6 +169,7 @@ def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, 
     lake_rows = _lake_rows(catalog, planned.delete, asked)
     going = {planned.delete.removed} if planned.delete.removed else set(planned.delete.active_batches)
     names = {one.batch_id for one in going if one}
+    batches, last_batch = _going(asked, planned.delete.active_batches)
     return Plan(
         request_type=asked.request_type,
         dataset=asked.dataset_id,
@@ -175,6 +180,8 @@ def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, 
         bytes=_bytes(planned.delete, found.removed),
         lake_rows=sum(lake_rows.values()),
         lake_rows_by_batch=lake_rows,
+        batches=batches,
+        last_batch=last_batch,
         policies=found.policies,
         attributes=found.attributes,
         namespaces=found.namespaces,
@@ -184,6 +191,13 @@ def as_plan(catalog: Catalog, asked: Asked, planned: EffectPlan, found: Effect, 
         taken_at=at,
         seconds=round(seconds, 1),
     )
+
+
+def _going(asked: Asked, counting: Sequence[BatchOrder]) -> tuple[int, str | None]:
+    """Tell which batches go with a dataset, by their number and the last one: no batch comes before another."""
+    if asked.batch_id is not None or not counting:
+        return 0, None
+    return len(counting), max(counting, key=lambda one: one.seq).batch_id
 
 
 def _lapsed(catalog: Catalog, asked: Asked, counting: Sequence[BatchOrder]) -> tuple[Landed, ...]:

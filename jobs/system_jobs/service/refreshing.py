@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.previews import PreviewStatus
-from jobs.catalog.refreshes import RefreshStatus
 from jobs.catalog.system_jobs import SystemJob
 from jobs.errors import StoreError
 from jobs.preview_sample import service as previews
@@ -34,7 +33,10 @@ def bring_up_to_date(
         StoreError: the store or the engine refused.
     """
     refresh = None
-    if is_behind(catalog, turn.record) or _is_refreshing(catalog):
+    # Asked first: one that publishes meanwhile is seen at least by what it published. It may have been planned before
+    # the data was deleted.
+    is_refreshing = catalog.is_refreshing()
+    if is_refreshing or is_behind(catalog, turn.record):
         refresh = _refreshed(catalog, turn)
         if is_behind(catalog, turn.record):
             raise StoreError(f"refresh {refresh} published a cut that still has what was deleted; run the job again")
@@ -53,14 +55,10 @@ def is_behind(catalog: Catalog, job: SystemJob) -> bool:
     return has_it or is_linked or lacks
 
 
-def _is_refreshing(catalog: Catalog) -> bool:
-    """Tell whether a refresh is at work, which may have been planned before the data was deleted."""
-    return any(one.status is RefreshStatus.PROCESSING for one in catalog.refreshes())
-
-
 def _refreshed(catalog: Catalog, turn: Turn[SystemJob]) -> str:
     settings, run = turn.settings, turn.attempt.run
-    record = refreshes.accept(catalog, settings, RefreshParams(), run)
+    # Its own, and not one that another deletion waits with: whoever runs that would end this one's work.
+    record = refreshes.accept(catalog, settings, RefreshParams(), run, shared=False)
     wait = settings.ingest.wait_seconds
     return refreshes.run(catalog, settings, turn.engine, record.id, run, turn.progress, wait).id
 

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.catalog.database import Catalog
-from jobs.catalog.records import DELETED_BY, Batch, BatchStatus
-from jobs.catalog.system_jobs import SystemJob
+from jobs.catalog.database import Catalog, utc_now
+from jobs.catalog.records import DELETED_BY, Batch, BatchStatus, DatasetBusy
+from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
 from jobs.errors import NotFound
 from jobs.ingest.models import IngestPlan
 from jobs.ingest.service.batches import IngestService
@@ -49,8 +49,18 @@ def run_system_job(
     def work(turn: Turn[SystemJob]) -> SystemJob:
         return _Carrying(catalog, turn, wait_seconds).out()
 
+    progress = progress or LogProgress()
+    when_free(partial(_refuse_when_busy, catalog, record_id), settings, progress.say, wait_seconds)
     records = records_of(catalog, settings)
     return take_turn(settings, engine, records, record_id, run, work, progress, wait_seconds)
+
+
+def _refuse_when_busy(catalog: Catalog, record_id: str) -> None:
+    """Let a job that has not begun be NEW, to be rejected still, while a batch of its dataset is at work."""
+    record = catalog.system_job(record_id)
+    lease = catalog.lease(record.dataset_id) if record.status is SystemJobStatus.NEW else None
+    if lease is not None and lease.batch_id != record.deletion_id and lease.expires_at > utc_now():
+        raise DatasetBusy(lease)
 
 
 def records_of(catalog: Catalog, settings: Settings) -> Records[SystemJob]:
@@ -146,9 +156,13 @@ class _Carrying:
         """Hold the dataset, and delete if what goes is what was planned; None when it is deleted already."""
         turn, service = self.turn, IngestService(self.catalog, self.turn.settings)
         attempt = new_attempt(turn.settings, turn.engine, turn.attempt.run)
-        own = when_free(
-            lambda: service.begin_deletion(batch_id, attempt), turn.settings, turn.progress.say, self.wait_seconds
-        )
+
+        def begin() -> IngestPlan | None:
+            # Another worker may have come meanwhile, whose work is not this one's to end.
+            turn.renew()
+            return service.begin_deletion(batch_id, attempt)
+
+        own = when_free(begin, turn.settings, turn.progress.say, self.wait_seconds)
         if own is None:
             return None
         try:
@@ -186,14 +200,15 @@ class _Carrying:
             self.catalog, turn.settings, record.asked, record.deletion_id, turn.attempt.run, turn.attempt.id, count
         )
         reason = (
-            f"{PLAN_CHANGED}: {_told(found, plan.lake_rows)} would go, and plan {record.plan_number} says "
-            f"{_told(before.removed, before.lake_rows)}; nothing was deleted"
+            f"{PLAN_CHANGED}: {_told(found, plan)} would go, and plan {record.plan_number} says "
+            f"{_told(before.removed, before)}; nothing was deleted"
         )
         logger.info("system job %s: %s", record.id, reason)
         return self.catalog.ask_again(record.id, turn.attempt, plan.model_dump(mode="json"), reason)
 
 
-def _told(removed: Removed, lake_rows: int) -> str:
+def _told(removed: Removed, plan: Plan) -> str:
     again = f", {removed.applied_again} applied again," if removed.applied_again else ""
-    lake = f" and {lake_rows} rows of the lake" if lake_rows else ""
-    return f"{removed.fragments} fragments and {removed.events} events{again}{lake}"
+    of = f" of {plan.batches} batches" if plan.batches else ""
+    lake = f" and {plan.lake_rows} rows of the lake" if plan.lake_rows else ""
+    return f"{removed.fragments} fragments and {removed.events} events{again}{of}{lake}"

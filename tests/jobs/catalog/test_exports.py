@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 
 from jobs.catalog.database import Catalog
@@ -62,9 +64,9 @@ def test_jobs_to_one_dataset_run_one_after_the_other_and_jobs_to_two_side_by_sid
     assert stale.value.attempt.session_id == "session-undo"
     catalog.begin_export(second, TWO, takes_over=stale.value.attempt)
     assert catalog.export(first).status is ExportStatus.FAILED
-    assert [one.id for one in catalog.failed_exports("people")] == [first]
-    assert catalog.has_begun_export(ONE.id)
-    assert not catalog.has_begun_export("four")
+    catalog.finish_export(second, TWO, {})
+    tries = ("one", "two", "three", "never here")
+    assert [catalog.export_came_to_nothing(one) for one in tries] == [True, False, True, False]
     assert catalog.export(other).status is ExportStatus.PROCESSING
     with pytest.raises(Conflict, match="does not run export job '1' any more: it is FAILED"):
         catalog.finish_export(first, ONE, {})
@@ -136,14 +138,20 @@ def test_every_attempt_in_a_row_reads_one_cut(catalog: Catalog) -> None:
 
 
 def test_an_attempt_after_a_deletion_reads_the_cut_without_what_was_deleted(catalog: Catalog) -> None:
-    def deleted() -> None:
+    def deleted(before_the_end: Callable[[], None] = lambda: None) -> None:
         job = catalog.create_system_job(Asked(dataset_id="crm"))
         catalog.plan_system_job(job.id, {}, 0)
         catalog.begin_system_job(job.id, ONE)
         new_batch(catalog, job.deletion_id, "crm", files=[], request={DELETED_BY: job.id})
         catalog.begin_attempt(job.deletion_id, TWO)
+        assert catalog.unfinished_deletion() is None
         catalog.apply_system_job(job.id, ONE, TWO, {})
+        unfinished = catalog.unfinished_deletion()
+        assert unfinished is not None
+        assert unfinished.id == job.id
+        before_the_end()
         catalog.finish_system_job(job.id, ONE, {})
+        assert catalog.unfinished_deletion() is None
 
     catalog.apply(definitions({"id": "people", "kind": "profiles"}, crm()))
     deleted()
@@ -156,6 +164,17 @@ def test_an_attempt_after_a_deletion_reads_the_cut_without_what_was_deleted(cata
     deleted()
     published(catalog)
     assert catalog.begin_export(job, ONE, takes_over=_left(catalog, job, TWO)).cut == 3
+
+    other = catalog.create_export("people", {}).id
+    catalog.finish_export(job, ONE, {})
+
+    def export_of_a_cut_that_was_begun_before() -> None:
+        published(catalog)
+        assert catalog.begin_export(other, ONE).cut == 4
+        published(catalog)
+
+    deleted(export_of_a_cut_that_was_begun_before)
+    assert catalog.begin_export(other, TWO, takes_over=_left(catalog, other, ONE)).cut == 5
 
 
 def _left(catalog: Catalog, job: str, attempt: Attempt) -> Attempt:

@@ -11,6 +11,20 @@ from tests.jobs.catalog.builders import Clock, attempt
 ONE, TWO = attempt("one"), attempt("two")
 
 
+def test_reports_that_are_made_after_a_clock_was_set_back_are_the_newest(catalog: Catalog, clock: Clock) -> None:
+    def made() -> str:
+        preview = catalog.create_preview({}).id
+        catalog.begin_preview(preview, ONE)
+        return catalog.finish_preview(preview, ONE, {}).id
+
+    first = made()
+    clock.advance(hours=-3)
+    assert made() != first
+    newest = catalog.newest_preview()
+    assert newest is not None
+    assert newest.id != first
+
+
 def test_a_preview_is_told_from_its_request_to_its_end(catalog: Catalog, clock: Clock) -> None:
     created = catalog.create_preview({"as_of": None}, run="cli")
     assert (created.status, created.at) == (PreviewStatus.NEW, created.created_at)

@@ -127,14 +127,11 @@ def test_whoever_edits_a_job_asks_for_it_too(catalog: Catalog) -> None:
     assert catalog.edit_system_job(job.id, job.asked, "cli:eve").edited_by == ("cli:bob", "tester")
 
 
-def test_whoever_asks_for_a_job_through_another_asks_for_it_too(catalog: Catalog) -> None:
-    job = asked(catalog)
-    for by in ("cli:bob", "cli:ann", "cli:bob"):
-        job = catalog.ask_for_system_job(job.id, by)
-    assert job.askers == ("cli:ann", "cli:bob")
-    catalog.cancel_system_job(job.id, "rejected")
-    with pytest.raises(Conflict, match="only one that is NEW can be asked for"):
-        catalog.ask_for_system_job(job.id, "cli:eve")
+def test_on_whose_behalf_a_job_is_asked_for_asks_for_it_too(catalog: Catalog) -> None:
+    job = catalog.create_system_job(Asked(dataset_id="crm"), "airflow:admin", "cli", on_behalf_of="cli:ann")
+    assert job.askers == ("airflow:admin", "cli:ann")
+    edited = catalog.edit_system_job(job.id, Asked(dataset_id="crm", note="more"), "cli:bob")
+    assert edited.askers == ("airflow:admin", "cli:ann", "cli:bob")
 
 
 def test_a_run_finds_the_job_that_it_asked_for_whoever_worked_at_it_since(catalog: Catalog) -> None:

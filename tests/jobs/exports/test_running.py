@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs.catalog.exports import ExportJob, ExportStatus
 from jobs.catalog.job_records import JobBusy
-from jobs.errors import Conflict, StoreError
+from jobs.catalog.records import DELETED_BY, Attempt, Busy
+from jobs.catalog.system_jobs import Asked
+from jobs.errors import Conflict, InvalidRequest, StoreError
 from jobs.exports import job as export_job
 from jobs.exports.service import cancel, close, run
 from jobs.exports.service.manifest import write_manifest
@@ -24,12 +27,13 @@ from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.settings import Settings
 from jobs.turns import new_attempt
+from tests.builders import web
 from tests.disks import CannotMount, full, mounted
 from tests.fixture_f import P1, P2, P3
 from tests.jobs.exports.exporting import asked, flat, rows, table
 from tests.jobs.ingest.workshop import Silent, Workshop
 
-WRITING, COMPARING = "writing profiles", "comparing what was written"
+COUNTING, WRITING, COMPARING = "counting profiles", "writing profiles", "comparing what was written"
 PATIENCE_SECONDS = 600  # of a busy machine
 
 
@@ -63,6 +67,10 @@ def _too_late() -> None:
     raise TimedOut
 
 
+def _refuse() -> None:
+    raise InvalidRequest("not this one")
+
+
 def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
     company: Workshop, engine: Engine
 ) -> None:
@@ -79,7 +87,8 @@ def test_a_job_that_is_cancelled_or_fails_after_it_wrote_leaves_the_former_rows(
     failing = asked(company, "kept", fields=("loyalty",), empty_profiles=True)
     with pytest.raises(StoreError, match="the store is away"):
         ran(company, engine, failing, At(COMPARING, away))
-    assert closed(company, failing).status is ExportStatus.FAILED
+    ended = closed(company, failing)
+    assert (ended.status, ended.reason) == (ExportStatus.FAILED, "the store is away")
     _assert_kept(company)
 
     late = asked(company, "kept", fields=("loyalty",), empty_profiles=True)
@@ -181,7 +190,7 @@ def test_the_rows_of_a_job_that_was_killed_are_gone_when_another_job_begins(comp
     killed = _killed(company, engine, asked(company, "taken", fields=("loyalty",), empty_profiles=True), lease=0.001)
     assert len(rows(company, "taken")) == 5
     following = asked(company, "taken", copies=("csv",))
-    ran(company, engine, following, At("counting profiles", lambda: _assert_kept(company, "taken")))
+    ran(company, engine, following, At(COUNTING, lambda: _assert_kept(company, "taken")))
     assert company.catalog.export(killed.id).status is ExportStatus.FAILED
     _assert_kept(company, "taken")
 
@@ -195,13 +204,47 @@ def test_with_a_catalog_of_a_former_day_an_export_that_fails_takes_nothing_of_wh
     with Workshop.open(spark, engine_settings, home) as workshop:
         ran(workshop, engine, asked(workshop, "restored"))
     shutil.copy(former, home / "catalog.db")
+    exports = home / "store" / "prod" / "exports"
     with Workshop.open(spark, engine_settings, home) as workshop:
         assert workshop.catalog.newest_export("restored") is None
+        [manifest] = (exports / "restored-manifests").iterdir()
         failing = asked(workshop, "restored", fields=("loyalty",), empty_profiles=True)
+        # Their numbers begin again.
+        assert manifest.name == f"{failing.batch_id}.json"
+        told = manifest.read_text()
+        with pytest.raises(InvalidRequest):
+            ran(workshop, engine, failing, At(COUNTING, _refuse))
+        assert manifest.read_text() == told
         with pytest.raises(TimedOut):
             ran(workshop, engine, failing, At(COMPARING, _too_late))
         assert set(rows(workshop, "restored")) == {P1, P2, P3}
         assert {namespace for _, namespace, *_ in flat(workshop, "restored")} > {"ECID"}
+
+        # The other way round: the catalog knows of versions that the store has not.
+        ran(workshop, engine, asked(workshop, "restored"))
+        for folder in exports.glob("restored*"):
+            shutil.rmtree(folder)
+        with pytest.raises(TimedOut):
+            ran(workshop, engine, asked(workshop, "restored"), At(COMPARING, _too_late))
+        assert rows(workshop, "restored") == {}
+        assert flat(workshop, "restored") == set()
+
+
+def test_nothing_is_exported_while_the_newest_cut_may_have_what_was_deleted(company: Workshop, engine: Engine) -> None:
+    catalog, worker, holder = company.catalog, Attempt(id="deleting", run="test"), Attempt(id="holding", run="test")
+    company.apply(web(id="spare"))
+    deletion = catalog.create_system_job(Asked(dataset_id="spare"))
+    catalog.plan_system_job(deletion.id, {}, 0)
+    catalog.begin_system_job(deletion.id, worker)
+    catalog.create_batch("spare", deletion.deletion_id, [], None, {DELETED_BY: deletion.id}, "test")
+    catalog.begin_attempt(deletion.deletion_id, holder)
+    catalog.apply_system_job(deletion.id, worker, holder, {})
+    job = asked(company, "meanwhile")
+    with pytest.raises(Busy, match=f"may have what system job {deletion.id} deleted from dataset 'spare'"):
+        ran(company, engine, job)
+    assert not DeltaTable.is_deltatable(company.store.path("exports", "meanwhile"))
+    catalog.finish_system_job(deletion.id, worker, {})
+    assert ran(company, engine, job).status is ExportStatus.SUCCEEDED
 
 
 def _killed(workshop: Workshop, engine: Engine, job: ExportJob, lease: float) -> ExportJob:

@@ -10,6 +10,7 @@ from jobs.catalog.database import Catalog
 from jobs.catalog.dataset_fields import DATASET_PATTERN
 from jobs.catalog.records import Attempt
 from jobs.catalog.refreshes import CutTable
+from jobs.errors import InvalidRequest
 from jobs.exports.models import ExportParams, SnapshotParams
 from jobs.exports.service import accept, close
 from jobs.exports.service.snapshots import Snapshots, accept_snapshots, dataset_of
@@ -97,6 +98,23 @@ def test_a_snapshot_that_came_to_nothing_is_taken_again(catalog: Catalog, settin
     catalog.fail_export(failed.id, ATTEMPT.id, "the disk is full", final=True)
     catalog.cancel_export(cancelled.id)
     assert datasets(accepted(catalog, settings, day)) == BOTH
+
+
+def test_a_policy_whose_dataset_is_of_another_kind_keeps_the_others_from_nothing(
+    catalog: Catalog, settings: Settings
+) -> None:
+    catalog.apply(definitions(crm(id=BOTH[1], enabled=False)))
+    found = accepted(catalog, settings, None)
+    assert datasets(found) == BOTH[:1]
+    assert found.why.startswith(
+        "no snapshot of merge policy 'two-words': dataset 'profile_attribute_two_words' is of kind"
+    )
+
+
+def test_when_no_policy_s_dataset_will_do_the_request_is_refused(catalog: Catalog, settings: Settings) -> None:
+    catalog.apply(definitions(*(crm(id=name, enabled=False) for name in BOTH)))
+    with pytest.raises(InvalidRequest, match="'profile_attribute_default' is of kind .*; no snapshot of .*'two-words'"):
+        accepted(catalog, settings, None)
 
 
 def test_another_export_to_the_same_dataset_is_no_snapshot(catalog: Catalog, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from jobs.catalog.system_jobs import Asked
 from jobs.settings import Settings
 from jobs.system_jobs.models import Effect, EffectPlan, Plan, Removed
 from jobs.system_jobs.service.effects import counted
+from jobs.system_jobs.service.planning import delete_plan
 from tests.jobs.catalog.builders import active_batch, attempt, crm, definitions, web
 
 ONE = attempt("one")
@@ -74,6 +75,24 @@ def test_an_export_at_work_at_a_cut_that_had_the_data_is_named_beside_the_newest
     assert planned(catalog, settings, batch)[1].exports == ()
     catalog.fail_export(running, "one", "broken", final=True)
     assert planned(catalog, settings, whole)[1].exports == ("others",)
+
+
+def test_a_plan_for_a_dataset_holds_no_more_when_other_batches_count(catalog: Catalog, settings: Settings) -> None:
+    def is_changed(asked: Asked, approved: Plan) -> bool:
+        own = planned(catalog, settings, asked)[0].delete
+        return delete_plan(catalog, asked, own, approved).is_changed
+
+    active_batch(catalog, "b1", "crm")
+    active_batch(catalog, "b2", "web")
+    whole, batch = Asked(dataset_id="crm"), Asked(dataset_id="web", batch_id="b2")
+    of_dataset, of_batch = (planned(catalog, settings, one)[1] for one in (whole, batch))
+    assert (of_dataset.batches, of_dataset.last_batch, of_batch.batches) == (1, "b1", 0)
+    assert not is_changed(whole, of_dataset)
+    # It may have the very same customers.
+    active_batch(catalog, "b3", "crm")
+    active_batch(catalog, "b4", "web")
+    assert is_changed(whole, of_dataset)
+    assert not is_changed(batch, of_batch)
 
 
 def test_with_the_lake_links_of_the_cut_are_told_apart_by_whether_they_go(catalog: Catalog, settings: Settings) -> None:

@@ -73,14 +73,17 @@ def test_somebody_else_approves_of_what_they_saw_and_is_asked_again_when_it_is_n
     assert "'cli:eve' is none of bob, ann" in refusal(lambda: approved(record, "cli:eve", 1))
     assert approved(record, "airflow:bob", 1).is_approved
     assert "batch 'b7' runs" in refusal(lambda: ran(company, engine, record), DatasetBusy)
-    # To be taken up again by the same command.
-    assert catalog.system_job(record.id).status is SystemJobStatus.IN_PROGRESS
+    # To be taken up again by the same command, or rejected.
+    assert (catalog.system_job(record.id).status, catalog.system_job(record.id).is_approved) == (
+        SystemJobStatus.NEW,
+        True,
+    )
     company.run(plan, attempt)
 
     again = ran(company, engine, record)
     assert (again.status, again.plan_number, again.is_approved) == (SystemJobStatus.NEW, 2, False)
     assert again.reason is not None
-    assert again.reason.startswith("PLAN_CHANGED: 3 fragments and 0 events would go, and plan 1 says 2 fragments")
+    assert again.reason.startswith("PLAN_CHANGED: 3 fragments and 0 events of 2 batches would go, and plan 1 says 2 ")
     assert (seen.removed.fragments, Plan.model_validate(again.plan).removed.fragments) == (2, 3)
     assert (Plan.model_validate(again.plan).not_in_cut, catalog.dataset("crm").generation) == (
         1,
@@ -119,8 +122,8 @@ def test_rows_that_landed_since_the_plan_do_not_leave_the_lake_with_the_others(
     again = ran(company, engine, record)
     assert (again.status, again.plan_number) == (SystemJobStatus.NEW, 2)
     assert again.reason == (
-        "PLAN_CHANGED: 2 fragments and 0 events and 3 rows of the lake would go, and plan 1 says 2 fragments and 0 "
-        "events and 2 rows of the lake; nothing was deleted"
+        "PLAN_CHANGED: 2 fragments and 0 events of 2 batches and 3 rows of the lake would go, and plan 1 says 2 "
+        "fragments and 0 events of 1 batches and 2 rows of the lake; nothing was deleted"
     )
     assert Plan.model_validate(again.plan).lake_rows_by_batch == {"b1": 2, "b7": 1}
     assert company.batch("b7").lake_removed_by is None
