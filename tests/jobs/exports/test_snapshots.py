@@ -113,7 +113,7 @@ def test_a_policy_whose_dataset_is_of_another_kind_keeps_the_others_from_nothing
 
 def test_when_no_policy_s_dataset_will_do_the_request_is_refused(catalog: Catalog, settings: Settings) -> None:
     catalog.apply(definitions(*(crm(id=name, enabled=False) for name in BOTH)))
-    with pytest.raises(InvalidRequest, match="'profile_attribute_default' is of kind .*; no snapshot of .*'two-words'"):
+    with pytest.raises(InvalidRequest, match=r"'profile_attribute_default' is of .*; no snapshot .*'two-words'"):
         accepted(catalog, settings, None)
 
 
