@@ -9,13 +9,15 @@ is the question of the next task; when there is none, the job is cancelled.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import NEVER_EXPIRE, Context, Param  # type: ignore[attr-defined]  # its stub lacks NEVER_EXPIRE
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import HITLUser
 from profile_alerts import post, write_note
 from profile_tasks import REMARK, catalog_of, run_name, said_to_people, service_of, spark_engine
 
@@ -131,7 +133,7 @@ class ApprovalTask(ApprovalOperator):
 
         context["task_state_store"].set(_ASKED, record.plan_number, retention=NEVER_EXPIRE)
         self.subject, self.body = showing.question(record), showing.markdown(record)
-        self.assigned_users = [{"id": name, "name": name} for name in settings.system_jobs.approvers] or None
+        self.assigned_users = _assigned(settings.system_jobs.approvers)
         write_note(context, f"waiting for an approval: {self.subject}")
         post(context, "waiting", self.subject)
         hours = timedelta(hours=settings.system_jobs.approval_hours)
@@ -172,6 +174,17 @@ class ApprovalTask(ApprovalOperator):
         if not person:
             why = f"nobody answered within {settings.system_jobs.approval_hours:g} h"
         service.reject(catalog, settings, record.id, by, why, run)
+
+
+def _assigned(approvers: Sequence[str]) -> list[HITLUser] | None:
+    """Return those whom Airflow lets answer; None: everybody, since an answer that does not count changes nothing.
+
+    It compares ids of users, which are their names in its simple auth manager only.
+    """
+    if not conf.get("core", "auth_manager").endswith(".SimpleAuthManager"):
+        return None
+    names = [name.removeprefix("airflow:") for name in approvers if not name.startswith("cli:")]
+    return [HITLUser(id=name, name=name) for name in names] or None
 
 
 class ApprovedJobTask(ApprovalTask):

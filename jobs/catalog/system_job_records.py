@@ -17,7 +17,15 @@ from jobs.catalog.job_schema import SystemJobRow
 from jobs.catalog.records import DELETED_BY, Attempt, Batch, BatchStatus, Busy
 from jobs.catalog.schema import BatchRow, EventRow
 from jobs.catalog.scope import Scope, changed_rows
-from jobs.catalog.system_jobs import EDITED_BY, Asked, RequestType, SystemJob, SystemJobPage, SystemJobStatus
+from jobs.catalog.system_jobs import (
+    EDITED_BY,
+    ON_BEHALF_OF,
+    Asked,
+    RequestType,
+    SystemJob,
+    SystemJobPage,
+    SystemJobStatus,
+)
 from jobs.errors import Conflict
 
 
@@ -82,8 +90,8 @@ def create(scope: Scope, asked: Asked, requested_by: str, run: str, on_behalf_of
         "percent": 0,
         "stage": "",
     }
-    others = {EDITED_BY: [on_behalf_of]} if on_behalf_of else {}
-    return SYSTEM_JOBS.create(scope, asked.model_dump(mode="json") | others, run, **more)
+    request = asked.model_dump(mode="json") | {ON_BEHALF_OF: on_behalf_of}
+    return SYSTEM_JOBS.create(scope, request, run, **more)
 
 
 def edit(scope: Scope, job_id: str, asked: Asked, edited_by: str, run: str) -> SystemJob:
@@ -108,7 +116,8 @@ def edit(scope: Scope, job_id: str, asked: Asked, edited_by: str, run: str) -> S
     for name, value in asked.model_dump().items():
         setattr(row, name, value)
     editors = dict.fromkeys((*before.edited_by, edited_by or scope.actor))
-    row.request_type, row.request = asked.request_type, asked.model_dump(mode="json") | {EDITED_BY: list(editors)}
+    people = {ON_BEHALF_OF: before.on_behalf_of, EDITED_BY: list(editors)}
+    row.request_type, row.request = asked.request_type, asked.model_dump(mode="json") | people
     row.plan, row.reason = None, None
     _number(scope, row, run, f"edited: other {', '.join(changed)}; its plan and approval lapse")
     return SYSTEM_JOBS.read(row)

@@ -24,8 +24,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from jobs.catalog.job_records import JobRecord
 from jobs.catalog.records import DELETION_PREFIX
 
-# In the request of a job: who changed it, or asked for it, too.
-EDITED_BY = "edited_by"
+# In the request of a job: who changed it, and who asked for it through somebody else.
+EDITED_BY, ON_BEHALF_OF = "edited_by", "on_behalf_of"
 
 
 class SystemJobStatus(StrEnum):
@@ -98,13 +98,18 @@ class SystemJob(JobRecord):
 
     @property
     def edited_by(self) -> tuple[str, ...]:
-        """Who changed what is asked, or asked for it, too."""
+        """Who changed what is asked."""
         return tuple(self.request.get(EDITED_BY, ()))
+
+    @property
+    def on_behalf_of(self) -> str:
+        """Who asked for it through whoever asked; empty: nobody."""
+        return str(self.request.get(ON_BEHALF_OF, ""))
 
     @property
     def askers(self) -> tuple[str, ...]:
         """Whose request it is: who asked first, then the others."""
-        return tuple(dict.fromkeys((self.requested_by, *self.edited_by)))
+        return tuple(dict.fromkeys(filter(None, (self.requested_by, self.on_behalf_of, *self.edited_by))))
 
     @property
     def asked(self) -> Asked:

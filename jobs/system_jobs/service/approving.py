@@ -26,7 +26,7 @@ def approve(catalog: Catalog, settings: Settings, record_id: str, by: str, plan_
     bounds = settings.system_jobs
     same = next((asker for asker in job.askers if _user(asker) == _user(by)), None)
     if bounds.four_eyes and same is not None:
-        did = "asked for" if same == job.requested_by else "edited"
+        did = "edited" if same in job.edited_by else "asked for"
         raise Conflict(
             f"system job {record_id!r} was {did} by {same!r}, and {by!r} is the same user: somebody else has to "
             "approve of it (system_jobs.four_eyes)"

@@ -80,7 +80,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 def markdown(job: SystemJob) -> str:
     """Show a job and its plan to whoever decides upon it."""
     plan = Plan.model_validate(job.plan)
-    asked = [("Asked for by", job.requested_by), ("Asked for at", f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC")]
+    asked = [("Asked for by", _askers(job)), ("Asked for at", f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC")]
     asked += [("Edited by", ", ".join(job.edited_by))] if job.edited_by else []
     asked += [("Why", job.note)] if job.note else []
     asked += [("Not before", f"{job.not_before:%Y-%m-%d %H:%M:%S} UTC")] if job.not_before else []
@@ -113,13 +113,17 @@ def lines(catalog: Catalog, settings: Settings, job: SystemJob, now: datetime) -
 
 def _about(job: SystemJob) -> Sequence[tuple[str, str | None]]:
     return (
-        ("asked for by", job.requested_by),
+        ("asked for by", _askers(job)),
         ("edited by", ", ".join(job.edited_by)),
         ("note", job.note),
         ("not before", f"{job.not_before:%Y-%m-%dT%H:%M:%SZ}" if job.not_before else None),
         ("approved of by", job.approved_by),
         ("reason", job.reason),
     )
+
+
+def _askers(job: SystemJob) -> str:
+    return f"{job.requested_by} on behalf of {job.on_behalf_of}" if job.on_behalf_of else job.requested_by
 
 
 def _figures(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -168,6 +172,7 @@ def _document(job: SystemJob) -> dict[str, Any]:
         "createdAt": _instant(job.created_at),
         "updatedAt": _instant(job.updated_at),
         "requestedBy": job.requested_by,
+        "onBehalfOf": job.on_behalf_of,
         "editedBy": list(job.edited_by),
         "note": job.note,
         "lake": job.lake,

@@ -129,7 +129,7 @@ def test_whoever_edits_a_job_asks_for_it_too(catalog: Catalog) -> None:
 
 def test_on_whose_behalf_a_job_is_asked_for_asks_for_it_too(catalog: Catalog) -> None:
     job = catalog.create_system_job(Asked(dataset_id="crm"), "airflow:admin", "cli", on_behalf_of="cli:ann")
-    assert job.askers == ("airflow:admin", "cli:ann")
+    assert (job.askers, job.on_behalf_of) == (("airflow:admin", "cli:ann"), "cli:ann")
     edited = catalog.edit_system_job(job.id, Asked(dataset_id="crm", note="more"), "cli:bob")
     assert edited.askers == ("airflow:admin", "cli:ann", "cli:bob")
 
