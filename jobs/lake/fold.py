@@ -9,8 +9,9 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 from jobs.errors import Conflict
 from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo, Written
-from jobs.lake.keyed_table import BASE, LEVEL, OP, PART, PUT, KeyedTable
+from jobs.lake.keyed_table import BASE, LEVEL, OP, PART, PUT, RUN, KeyedTable
 from jobs.lake.layout import Layout, is_base, is_run, load, look
+from jobs.lake.log import bytes_here
 from jobs.lake.reduce import lay_over
 from jobs.lake.runs import hash_of
 from jobs.lake.sql import table_at
@@ -50,10 +51,9 @@ def fold_due(spark: SparkSession, table: KeyedTable, active: Sequence[tuple[str,
     pending = look(spark, table, active).pending
     if len(pending) > table.max_runs or not pending:
         return bool(pending)
-    files = load(spark, table).where(is_run([run.batch_id for run in pending]))
-    size = files.select("_metadata.file_path", "_metadata.file_size").distinct().agg(F.sum("file_size")).collect()[0][0]
+    size = _run_bytes(spark, table, [run.batch_id for run in pending])
     base_bytes = _table_bytes(spark, table) - size
-    return bool(size * 4 > max(base_bytes, table.file_bytes))
+    return size * 4 > max(base_bytes, table.file_bytes)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,18 @@ def execute(spark: SparkSession, table: KeyedTable, planned: FoldPlan, commit: C
     return Fold(runs=runs, buckets=planned.buckets, rewritten=planned.rewritten, written=written)
 
 
+def _run_bytes(spark: SparkSession, table: KeyedTable, batch_ids: Sequence[str]) -> int:
+    found = bytes_here(table.path, (LEVEL, PART))
+    if found is not None:
+        return sum(found.get((RUN, batch_id), 0) for batch_id in batch_ids)
+    files = load(spark, table).where(is_run(batch_ids)).select("_metadata.file_path", "_metadata.file_size").distinct()
+    return int(files.agg(F.coalesce(F.sum("file_size"), F.lit(0))).collect()[0][0])
+
+
 def _table_bytes(spark: SparkSession, table: KeyedTable) -> int:
+    found = bytes_here(table.path, (LEVEL,))
+    if found is not None:
+        return sum(found.values())
     return int(spark.sql(f"DESCRIBE DETAIL {table_at(table.path)}").select("sizeInBytes").collect()[0][0])
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
@@ -72,6 +73,18 @@ def properties_here(path: str) -> dict[str, str] | None:
 def files_here(path: str) -> list[str] | None:
     """Name the files of a table that is here; None when there is none, and when the log cannot tell."""
     return _asked(path, lambda table: table.file_uris())
+
+
+def bytes_here(path: str, columns: Sequence[str]) -> dict[tuple[str, ...], int] | None:
+    """Sum the bytes of a table that is here by the values of partition columns; None as of `files_here`."""
+
+    def summed(table: DeltaTable) -> dict[tuple[str, ...], int]:
+        actions = pa.table(table.get_add_actions(flatten=True))
+        names = [f"partition.{column}" for column in columns]
+        rows = actions.group_by(names).aggregate([("size_bytes", "sum")]).to_pylist() if actions.num_rows else []
+        return {tuple(row[name] for name in names): row["size_bytes_sum"] for row in rows}
+
+    return _asked(path, summed)
 
 
 def version_without(path: str, values: Mapping[str, str]) -> int | None:

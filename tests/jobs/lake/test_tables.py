@@ -10,7 +10,7 @@ from jobs.errors import Conflict, InvalidRequest, NotFound, StoreError
 from jobs.faults import Fault
 from jobs.lake.commits import CommitInfo
 from jobs.lake.definition import ensure
-from jobs.lake.log import files_here, properties_here
+from jobs.lake.log import bytes_here, files_here, properties_here
 from jobs.lake.schema import Column, Table, canonical_type
 from jobs.lake.sql import table_at
 from jobs.lake.store import Store
@@ -64,8 +64,9 @@ def test_a_batch_is_written_once_however_often_it_is_written(spark, table):
 
 
 def test_the_log_says_without_spark_what_spark_says(spark, table):
-    assert (properties_here(table.path), files_here(table.path)) == (None, None)
+    assert (properties_here(table.path), files_here(table.path), bytes_here(table.path, ["_batch"])) == (None,) * 3
     ensure(spark, table)
+    assert bytes_here(table.path, ["_batch"]) == {}
     for batch in ("b0", "b1", "b1"):
         replace_batch(spark, table, rows(spark, "Ann", "Bob"), batch, COMMIT, Fault.LAKE)
     said = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_at(table.path)}").collect()}
@@ -75,6 +76,9 @@ def test_the_log_says_without_spark_what_spark_says(spark, table):
     found, wanted = (sorted(name.rpartition("/_batch=")[2] for name in names) for names in named)
     assert found == wanted
     assert {name.partition("/")[0] for name in found} == {"b0", "b1"}
+    files = read(spark, table.path).select("_batch", "_metadata.file_path", "_metadata.file_size").distinct()
+    by_batch = files.groupBy("_batch").agg(F.sum("file_size").alias("bytes")).collect()
+    assert bytes_here(table.path, ["_batch"]) == {(row["_batch"],): row["bytes"] for row in by_batch}
 
 
 def test_of_two_writers_of_one_batch_at_once_the_rows_of_one_are_left(spark, other_session, table):
