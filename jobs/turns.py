@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from jobs.catalog.job_records import JobBusy, JobRecord, StaleJob
-from jobs.catalog.records import Attempt, Busy
+from jobs.catalog.records import Attempt, Busy, DatasetBusy
 from jobs.errors import Conflict, EngineAway, StoreError, TesseraError
 from jobs.lake.staged import remove_staged
 from jobs.lake.store import Store
@@ -252,7 +252,7 @@ def _begin(
     while True:
         try:
             return records.begin(record_id, attempt, takes_over)
-        except JobBusy as busy:
+        except (JobBusy, DatasetBusy) as busy:
             if time.monotonic() > gives_up_at:
                 raise
             if not told:

@@ -156,6 +156,13 @@ def fail(scope: Scope, batch_id: str, attempt: Attempt, reason: str, final: bool
     return as_batch(scope.batch(batch_id))
 
 
+def refuse_when_held(scope: Scope, dataset_id: str, batch_id: str) -> None:
+    """Raise DatasetBusy while a live attempt at another batch than this one holds a dataset."""
+    lease = _lease_of(scope, dataset_id)
+    if lease is not None and lease.batch_id != batch_id and lease.expires_at > scope.now:
+        raise DatasetBusy(as_lease(lease))
+
+
 def leases(scope: Scope) -> list[Lease]:
     """List who holds which dataset, the longest held first."""
     wanted = select(LeaseRow).where(LeaseRow.sandbox == scope.sandbox).order_by(LeaseRow.acquired_at)

@@ -49,6 +49,8 @@ def ledger(needs_approval: bool = False) -> Ledger[SystemJobRow, SystemJob]:
                 f"system job {row.id!r} waits for somebody to approve of its plan {row.plan_number} "
                 "(system_jobs.approval)"
             )
+        # NEW meanwhile, it can be rejected still.
+        attempts.refuse_when_held(scope, row.dataset_id, SYSTEM_JOBS.read(row).deletion_id)
 
     return Ledger(SystemJobRow, SystemJob, on_begin=check, on_take=_refuse_when_deleted, place="dataset_id")
 

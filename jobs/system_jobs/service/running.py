@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.catalog.database import Catalog, utc_now
-from jobs.catalog.records import DELETED_BY, Batch, BatchStatus, DatasetBusy
-from jobs.catalog.system_jobs import SystemJob, SystemJobStatus
+from jobs.catalog.database import Catalog
+from jobs.catalog.records import DELETED_BY, Batch, BatchStatus
+from jobs.catalog.system_jobs import SystemJob
 from jobs.errors import NotFound
 from jobs.ingest.models import IngestPlan
 from jobs.ingest.service.batches import IngestService
@@ -49,18 +49,8 @@ def run_system_job(
     def work(turn: Turn[SystemJob]) -> SystemJob:
         return _Carrying(catalog, turn, wait_seconds).out()
 
-    progress = progress or LogProgress()
-    when_free(partial(_refuse_when_busy, catalog, record_id), settings, progress.say, wait_seconds)
     records = records_of(catalog, settings)
     return take_turn(settings, engine, records, record_id, run, work, progress, wait_seconds)
-
-
-def _refuse_when_busy(catalog: Catalog, record_id: str) -> None:
-    """Let a job that has not begun be NEW, to be rejected still, while a batch of its dataset is at work."""
-    record = catalog.system_job(record_id)
-    lease = catalog.lease(record.dataset_id) if record.status is SystemJobStatus.NEW else None
-    if lease is not None and lease.batch_id != record.deletion_id and lease.expires_at > utc_now():
-        raise DatasetBusy(lease)
 
 
 def records_of(catalog: Catalog, settings: Settings) -> Records[SystemJob]:

@@ -7,9 +7,10 @@ import pytest
 
 from jobs.catalog.database import Catalog
 from jobs.catalog.job_records import JobBusy
+from jobs.catalog.records import DatasetBusy
 from jobs.catalog.system_jobs import Asked, RequestType, SystemJobStatus
 from jobs.errors import Conflict, NotFound
-from tests.jobs.catalog.builders import PLAN, Clock, asked, attempt, crm, definitions, web
+from tests.jobs.catalog.builders import PLAN, Clock, asked, attempt, crm, definitions, new_batch, web
 
 ONE, TWO = attempt("one"), attempt("two")
 
@@ -114,6 +115,20 @@ def test_a_job_does_not_begin_before_its_time_and_one_of_a_dataset_runs_at_a_tim
     assert {job.id for job in catalog.left_system_jobs()} == {first.id, other.id}
     catalog.begin_system_job(second.id, TWO, takes_over=ONE)
     assert catalog.system_job(first.id).status is SystemJobStatus.FAILED
+
+
+def test_a_job_stays_new_while_a_batch_of_its_dataset_is_at_work(catalog: Catalog, clock: Clock) -> None:
+    job = asked(catalog)
+    catalog.plan_system_job(job.id, PLAN, 0)
+    catalog.begin_attempt(new_batch(catalog, "b1", "crm"), TWO)
+    with pytest.raises(Conflict, match="waits for somebody to approve"):
+        catalog.begin_system_job(job.id, ONE, needs_approval=True)
+    with pytest.raises(DatasetBusy, match="batch 'b1' runs"):
+        catalog.begin_system_job(job.id, ONE)
+    assert catalog.system_job(job.id).status is SystemJobStatus.NEW
+    # Nobody renews its lease.
+    clock.advance(hours=1)
+    assert catalog.begin_system_job(job.id, ONE).status is SystemJobStatus.IN_PROGRESS
 
 
 def test_whoever_edits_a_job_asks_for_it_too(catalog: Catalog) -> None:
