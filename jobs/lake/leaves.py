@@ -7,15 +7,18 @@ only how many have no entry, which is not the same as null: those columns are re
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from pyarrow import dataset as ds
 from pydantic import BaseModel, ConfigDict
 
 from jobs.errors import StoreError
+
+if TYPE_CHECKING:
+    # It loads pandas, a quarter of the time that a short command takes.
+    from pyarrow.dataset import Dataset
 
 
 class Leaf(BaseModel):
@@ -84,7 +87,7 @@ def _below(fields: Iterable[Any], parents: tuple[str, ...]) -> Iterator[Leaf]:
             yield Leaf(path=path, type=ddl(declared), comment=field["metadata"].get("comment", ""))
 
 
-def _in_footers(rows: ds.Dataset, names: Sequence[str]) -> dict[str, int]:
+def _in_footers(rows: "Dataset", names: Sequence[str]) -> dict[str, int]:
     """Add up the nulls of the leaves that every footer counts; a file from before a column was added has none of it."""
     counts: Counter[str] = Counter(dict.fromkeys(names, 0))
     uncounted = set()
@@ -102,13 +105,13 @@ def _in_footers(rows: ds.Dataset, names: Sequence[str]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if name not in uncounted}
 
 
-def _row_groups(rows: ds.Dataset) -> Iterator[Any]:
+def _row_groups(rows: "Dataset") -> Iterator[Any]:
     for fragment in rows.get_fragments():
         footer = fragment.metadata
         yield from map(footer.row_group, range(footer.num_row_groups))
 
 
-def _read(rows: ds.Dataset, of: Sequence[Leaf]) -> dict[str, int]:
+def _read(rows: "Dataset", of: Sequence[Leaf]) -> dict[str, int]:
     """Read leaves batch by batch and count their nulls."""
     if not of:
         return {}
