@@ -132,6 +132,8 @@ def _figures(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "events that end", f"{plan.removed.events:,}"
     if plan.removed.applied_again:
         yield "refused duplicates that take their place", f"{plan.removed.applied_again:,}"
+    if plan.batches:
+        yield "batches that count", f"{plan.batches:,}, the last one {plan.last_batch}"
     yield "rows by batch", _counts(plan.rows_by_batch)
     yield "bytes", f"{plan.bytes:,}"
     if plan.lake:
