@@ -151,15 +151,15 @@ class ApprovalTask(ApprovalOperator):
     def _note_answer(
         self, context: Context, catalog: "Catalog", settings: Settings, event: Mapping[str, Any], plan_number: int
     ) -> None:
-        """Note what was answered; nothing when the record was decided upon otherwise meanwhile.
+        """Note what was answered; when the record was decided upon otherwise meanwhile, only that a no came too late.
 
         Raises:
             Conflict: the approval does not count.
         """
         record = catalog.system_job(self.record_id)
         person, is_approval = event["responded_by_user"], event["chosen_options"] == [self.APPROVE]
-        # A person who says no is heard, though somebody else has said yes meanwhile.
         service, run = service_of(self.feature), run_name(context)
+        # A person who says no is heard, though somebody else has said yes meanwhile.
         if record.status != "NEW" or (record.is_approved and (is_approval or not person)):
             if person and not is_approval:
                 told = f"{person['name']} rejected it too late: {service.summary(record)}"
@@ -177,9 +177,9 @@ class ApprovalTask(ApprovalOperator):
 
 
 def _assigned(approvers: Sequence[str]) -> list[HITLUser] | None:
-    """Return those whom Airflow lets answer; None: everybody, since an answer that does not count changes nothing.
+    """Return those whom Airflow lets answer; None: everybody, of whom the others can say no, and their yes is refused.
 
-    It compares ids of users, which are their names in its simple auth manager only.
+    Airflow compares ids of users, which are their names in its simple auth manager only.
     """
     if not conf.get("core", "auth_manager").endswith(".SimpleAuthManager"):
         return None

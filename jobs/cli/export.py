@@ -10,6 +10,7 @@ from pydantic import RootModel
 
 from jobs.catalog.database import Catalog, utc_now
 from jobs.catalog.exports import ExportJob, ExportStatus
+from jobs.catalog.records import Busy
 from jobs.cli import options, output
 from jobs.dag_runs import DagRuns, run_to_the_end
 from jobs.errors import Conflict, InvalidRequest, StoreError
@@ -149,7 +150,7 @@ def _here(catalog: Catalog, settings: Settings, params: ExportParams) -> ExportJ
         # Nobody runs it again: it is asked for anew.
         if catalog.export(accepted.id).status is ExportStatus.NEW:
             cancel(catalog, settings, accepted.id, _RUN)
-        elif not isinstance(ended, Conflict):
+        elif isinstance(ended, Busy) or not isinstance(ended, Conflict):
             # One that was taken over, say to be cancelled, is its taker's to end.
             close(catalog, settings, accepted.id, _RUN)
         raise

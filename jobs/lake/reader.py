@@ -86,7 +86,7 @@ def find(store: Store, room: str, name: str) -> DeltaTable | None:
     return _open(f"{room}/{name}", store.path(room, name))
 
 
-def commits(path: str, most: int | None = None) -> list[tuple[int, CommitText]]:
+def history(path: str, most: int | None = None) -> list[tuple[int, CommitText]]:
     """List the versions of a table that its log has still, the newest first, and who made them; of no table none.
 
     Args:
@@ -97,8 +97,8 @@ def commits(path: str, most: int | None = None) -> list[tuple[int, CommitText]]:
         StoreError: something is there that cannot be read.
     """
     table = _open(path, path)
-    history = table.history(most) if table else []
-    return [(one["version"], _committed_by(one.get("userMetadata"))) for one in history]
+    entries = table.history(most) if table else []
+    return [(one["version"], _committed_by(one.get("userMetadata"))) for one in entries]
 
 
 def rows_by_batch(table: DeltaTable) -> dict[str, int]:

@@ -17,7 +17,7 @@ from jobs.exports.service.copies import remove_copies
 from jobs.exports.service.manifest import remove_manifests
 from jobs.exports.service.planning import COMMIT_JOB
 from jobs.lake.commits import CommitInfo, CommitText
-from jobs.lake.reader import commits
+from jobs.lake.reader import history
 from jobs.lake.store import Store
 from jobs.settings import Settings
 from jobs.turns import LEFT, Records, Turn, is_left, take_over
@@ -100,7 +100,7 @@ def _written_in_vain(catalog: Catalog, store: Store, dataset_id: str) -> tuple[s
     for name in (dataset_id, f"{dataset_id}{IDENTITIES_SUFFIX}"):
         path, table = store.path(EXPORTS, name), f"{EXPORTS}/{name}"
         for most in (_RECENT, None):
-            written = [one for one in commits(path, most) if one[1].job in (COMMIT_JOB, _UNDO_JOB)]
+            written = [one for one in history(path, most) if one[1].job in (COMMIT_JOB, _UNDO_JOB)]
             vain = list(takewhile(lambda one: _is_in_vain(catalog, one[1]), written))
             if len(vain) < len(written):
                 break
@@ -118,7 +118,7 @@ def _version_before(table: str, path: str, vain: int, written: Sequence[tuple[in
     """Return the version that has the rows of before; None when there was none before."""
     if vain < len(written):
         return written[vain][0]
-    if commits(path)[-1][0] > 0:
+    if history(path)[-1][0] > 0:
         raise StoreError(
             f"{table}: the log does not reach back to the rows before those of {written[-1][1].batch} any more, which "
             "cannot be put back; the next export job that succeeds replaces them"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog.records import Attempt
+from jobs.catalog.records import DELETED_BY, Attempt
 from jobs.catalog.refreshes import CutTable
+from jobs.catalog.system_jobs import Asked
 from jobs.merge_policies import service as merge_policies
 from tests.builders import crm, web
 from tests.jobs.cli.terminal import Terminal
@@ -21,6 +22,17 @@ BODY = {"schema": {"name": "_xdm.context.profile"}, "destination": {"datasetId":
 def filled(terminal: Terminal) -> Terminal:
     terminal.apply(crm(), web(), PEOPLE)
     return terminal
+
+
+def published(filled: Terminal) -> None:
+    """Publish a cut with a view of the default policy."""
+    with filled.catalog() as catalog:
+        refresh = catalog.create_refresh({}).id
+        catalog.begin_refresh(refresh, ATTEMPT)
+        policy = merge_policies.default_policy(catalog)
+        digest = merge_policies.union_schema(catalog, filled.settings).fingerprint(policy)
+        view = CutTable(name="profiles/default", place="profiles/default/g1", version=1, digest=digest)
+        catalog.publish_refresh(refresh, ATTEMPT, {}, [view])
 
 
 @pytest.mark.parametrize(
@@ -116,13 +128,8 @@ def test_jobs_are_listed_page_by_page_until_there_are_no_more(filled: Terminal) 
 def test_a_job_that_gives_up_waiting_for_another_one_to_its_dataset_is_cancelled(
     filled: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    published(filled)
     with filled.catalog() as catalog:
-        refresh = catalog.create_refresh({}).id
-        catalog.begin_refresh(refresh, ATTEMPT)
-        policy = merge_policies.default_policy(catalog)
-        digest = merge_policies.union_schema(catalog, filled.settings).fingerprint(policy)
-        view = CutTable(name="profiles/default", place="profiles/default/g1", version=1, digest=digest)
-        catalog.publish_refresh(refresh, ATTEMPT, {}, [view])
         catalog.begin_export(catalog.create_export("people", {}).id, ATTEMPT.model_copy(update={"lease_seconds": 600}))
     monkeypatch.setenv("TESSERA_INGEST__WAIT_SECONDS", "0")
     refused = filled.tessera("export", "--dataset", "people")
@@ -130,6 +137,23 @@ def test_a_job_that_gives_up_waiting_for_another_one_to_its_dataset_is_cancelled
     assert "export job '1' of sandbox 'prod' to dataset 'people' is running (cli, lease until" in refused.err
     with filled.catalog() as catalog:
         assert [str(job.status) for job in catalog.exports().jobs] == ["CANCELLED", "PROCESSING"]
+
+
+def test_while_a_deletion_is_not_at_its_end_an_export_is_refused_and_leaves_no_job_at_work(filled: Terminal) -> None:
+    published(filled)
+    with filled.catalog() as catalog:
+        deletion = catalog.create_system_job(Asked(dataset_id="web"))
+        catalog.plan_system_job(deletion.id, {}, 0)
+        catalog.begin_system_job(deletion.id, ATTEMPT)
+        catalog.create_batch("web", deletion.deletion_id, [], None, {DELETED_BY: deletion.id}, "cli")
+        catalog.begin_attempt(deletion.deletion_id, ATTEMPT)
+        catalog.apply_system_job(deletion.id, ATTEMPT, ATTEMPT, {})
+    refused = filled.tessera("export", "--dataset", "people")
+    told = f"may have what system job {deletion.id} deleted from dataset 'web'"
+    assert (refused.code, refused.out, told in refused.err) == (4, "", True)
+    with filled.catalog() as catalog:
+        [job] = catalog.exports().jobs
+    assert (str(job.status), told in (job.reason or "")) == ("FAILED", True)
 
 
 def test_a_job_is_shown_and_cancelled(filled: Terminal) -> None:

@@ -114,7 +114,9 @@ def test_a_fold_is_one_commit_that_names_its_job(spark, table):
     assert '"job":"test"' in opened.history(1)[0]["userMetadata"]
 
 
-def test_a_fold_is_due_by_number_of_runs_or_by_their_size(spark, table):
+@pytest.mark.parametrize("place", ["", "file://"], ids=["asked of the log", "asked of Spark, as of a store elsewhere"])
+def test_a_fold_is_due_by_number_of_runs_or_by_their_size(spark, table, place):
+    table = table.model_copy(update={"path": f"{place}{table.path}"})
     assert not fold_due(spark, table, [])
     assert not fold_due(spark, table, RUNS)
     assert fold_due(spark, table.model_copy(update={"max_runs": 1}), RUNS)
