@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 _SECONDS = 600
+# As long as a person takes to read. Airflow takes a try for dead that is answered before its process has ended.
+_READING_SECONDS = 4
 # A proxy of the user's is for the internet, not for this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -25,30 +27,33 @@ class Approver:
     def see_through(self, run_id: str, why: str) -> tuple[list[str], str]:
         """Approve of whatever a run asks until it is over; returns the questions and the run's state.
 
-        Of an answer that comes within seconds Airflow may lose sight, and the task asks once more.
-
         Raises:
             SystemExit: the run is not over in time.
         """
         asked: list[str] = []
+        since: dict[str, float] = {}
         deadline = time.monotonic() + _SECONDS
         while (state := str(self._ask("GET", self._run(run_id))["state"])) not in ("success", "failed"):
             if time.monotonic() > deadline:
                 raise SystemExit(f"demo: the run {run_id} of {self.dag_id} is {state} after {_SECONDS} s")
-            for question in self._questions(run_id):
-                task = question["task_instance"]["task_id"]
+            now = time.monotonic()
+            waiting = self._questions(run_id)
+            since = {task: since.get(task, now) for task in waiting}
+            for task in (task for task in waiting if now - since[task] >= _READING_SECONDS):
                 answer = {"chosen_options": ["Approve"], "params_input": {"reason": why}}
                 self._ask("PATCH", f"{self._run(run_id)}/taskInstances/{task}/-1/hitlDetails", answer)
-                asked.append(question["subject"])
+                asked.append(waiting[task])
             time.sleep(1)
         return asked, state
 
-    def _questions(self, run_id: str) -> list[dict[str, Any]]:
-        """List what a run asks and waits for."""
+    def _questions(self, run_id: str) -> dict[str, str]:
+        """Give what a run asks and waits for, by task."""
         asked = self._ask("GET", f"{self._run(run_id)}/hitlDetails")["hitl_details"]
-        return [
-            one for one in asked if one["task_instance"]["state"] == "awaiting_input" and not one["response_received"]
-        ]
+        return {
+            one["task_instance"]["task_id"]: one["subject"]
+            for one in asked
+            if one["task_instance"]["state"] == "awaiting_input" and not one["response_received"]
+        }
 
     def _run(self, run_id: str) -> str:
         return f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id, safe='')}"

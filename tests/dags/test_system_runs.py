@@ -1,6 +1,7 @@
 """Runs of the DAG `system_jobs` in a real Airflow: asked for by `admin`, decided upon by `operator`."""
 
 import importlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 SANDBOX = "deletions"
 FORM = {"sandbox": SANDBOX, "dataset": "loyalty", "note": "They left."}
+READING_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +49,16 @@ def jobs(workplace: Workplace) -> dict[str, SystemJob]:
 def reply(
     user: AirflowApi, run_id: str, task_id: str, chosen: str, until: Callable[[], bool], reason: str | None = None
 ) -> None:
-    """Answer a question until something holds: of an answer within seconds Airflow may lose sight, and ask again."""
+    """Answer a question as a person does, who reads first, until something holds.
+
+    Airflow takes a try for dead that is answered before its process has ended, and asks again, twice at most.
+    """
 
     def holds() -> bool:
         if until():
             return True
         if user.states(run_id)[task_id] == "awaiting_input":
+            time.sleep(READING_SECONDS)
             user.reply(run_id, task_id, chosen, reason)
         return False
 

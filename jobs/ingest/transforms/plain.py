@@ -1,9 +1,13 @@
 """The fast way for JSON lines: a row that is plain is read as text in one pass, without the checks made leaf by leaf.
 
-One pattern says of a line that it is one JSON object, alone, with declared keys only, each at most once, and values of
-kinds that their fields take. Such a row has no problem of form, and its values have the same texts as by the slow way.
-Every other row, a right one too, goes the slow way and is judged there: the pattern may miss a row, and takes none that
-the slow way would not. It asks for keys in the order of the file's first rows, so that no key can be there twice.
+A plain line is one JSON object, alone, with declared keys only, each at most once, and values of kinds that their
+fields take. Such a row has no problem of form, and its values have the same texts as by the slow way. Every other row,
+a right one too, goes the slow way and is judged there: a plain row may be missed, and none is taken that the slow way
+would not take.
+
+A line is plain if its values, written down as the file's first rows write theirs, give that very line: then there was
+nothing else in it, and nothing escaped. Most files are the work of one program, and nothing is cheaper. Otherwise a
+pattern tells, which asks for keys in the order of the first rows, so that no key can be there twice.
 """
 
 import json
@@ -11,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import Column, functions as F
+from pyspark.sql import Column, DataFrame, functions as F
 
 from jobs.ingest.transforms.leaves import Leaf
 
@@ -21,7 +25,7 @@ _ESCAPE = r"\\(?:[\"\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})"
 # Control characters are left to Spark's reader, which objects to them.
 _STRING = rf'"[^"\\]*+(?:{_ESCAPE}[^"\\]*+)*+"'
 # A JSON value keeps neither the sign of zero nor more digits than these.
-_NOT_MINUS_ZERO = r"(?!-0(?:\.0+)?[,} \t\r\n])"
+_NOT_MINUS_ZERO = r"(?!-0(?:\.0+)?(?:[,} \t\r\n]|\z))"
 _INTEGER = rf"{_NOT_MINUS_ZERO}-?(?:0|[1-9][0-9]{{0,17}}+)(?![0-9.eE])"
 _NUMBER = rf"{_NOT_MINUS_ZERO}-?(?:0|[1-9][0-9]{{0,17}}+)(?:\.[0-9]{{1,15}}+)?+(?![0-9.eE])"
 _VALUES = {
@@ -35,21 +39,52 @@ _VALUES = {
     "timestamp": (_STRING,),
 }
 PLAIN, _CORRUPT = "@plain", "@corrupt"
+_READ = "@read"
 # A leaf, or the children of an object by key.
 _Node = Leaf | dict[str, "_Node"]
 
 
 @dataclass(frozen=True)
 class Plain:
-    """What a plain row looks like: the pattern of its line, and the struct of its texts as Spark's DDL writes it."""
+    """What a plain row looks like.
 
-    pattern: str
-    schema: str
+    Args:
+        tree: the leaves that it may have, in the order of its keys.
+        sample: a row of the file, which tells how values are written.
+        between: what stands between two members of an object, and between a key and its value.
+    """
 
-    def read(self, line: Column) -> Column:
-        """Return the struct of a plain line's texts, as `PLAIN`; null for any other line."""
-        options = {"columnNameOfCorruptRecord": _CORRUPT}
-        return F.when(line.rlike(self.pattern), F.from_json(line, self.schema, options))
+    tree: Mapping[str, _Node]
+    sample: Mapping[str, Any]
+    between: tuple[str, str]
+
+    def read(self, rows: DataFrame, line: str, small: Column) -> DataFrame:
+        """Add the struct of a plain line's texts as `PLAIN`, null for any other line.
+
+        Args:
+            rows: with the lines.
+            line: name of their column.
+            small: whether a line is short enough to be looked at.
+        """
+        schema = ", ".join([*_fields(self.tree), f"`{_CORRUPT}` string"])
+        read = F.from_json(line, schema, {"columnNameOfCorruptRecord": _CORRUPT})
+        parsed = rows.select("*", F.when(small, read).alias(_READ))
+        as_written = self._written(self.tree, self.sample, F.col(_READ)) == F.col(line)
+        matches = F.col(line).rlike(rf"\A{_SPACE}{_object(self.tree)}{_SPACE}\z")
+        return parsed.select(*rows.columns, F.when(as_written | matches, F.col(_READ)).alias(PLAIN))
+
+    def _written(self, tree: Mapping[str, _Node], sample: Any, values: Column) -> Column:
+        """Write an object down as the file does; what is null is left out."""
+        members = []
+        comma, colon = self.between
+        for key, node in tree.items():
+            value, seen = values.getField(key), sample.get(key) if isinstance(sample, dict) else None
+            name = F.lit(json.dumps(key, ensure_ascii=False) + colon)
+            if isinstance(node, Leaf):
+                members.extend([] if node.is_nested else [F.concat(name, _token(node, seen, value))])
+            elif _fields(node):
+                members.append(F.when(value.isNotNull(), F.concat(name, self._written(node, seen, value))))
+        return F.concat(F.lit("{"), F.concat_ws(comma, *members), F.lit("}"))
 
 
 def is_plain() -> Column:
@@ -68,11 +103,11 @@ def plain_rows(leaves: Sequence[Leaf], first_lines: Iterable[str]) -> Plain | No
     tree = _tree(leaves)
     if tree is None:
         return None
-    samples = [row for line in first_lines if isinstance(row := _parsed(line), dict)]
+    lines = list(first_lines)
+    samples = [row for line in lines if isinstance(row := _parsed(line), dict)]
     fullest: Mapping[str, Any] = max(samples, key=lambda row: len(json.dumps(row)), default={})
-    ordered = _in_order(tree, fullest)
-    fields = ", ".join([*_fields(ordered), f"`{_CORRUPT}` string"])
-    return Plain(rf"\A{_SPACE}{_object(ordered)}{_SPACE}\z", fields)
+    is_spaced = any('": ' in line for line in lines)
+    return Plain(_in_order(tree, fullest), fullest, (", ", ": ") if is_spaced else (",", ":"))
 
 
 def _parsed(line: str) -> Any:
@@ -125,8 +160,19 @@ def _object(tree: Mapping[str, _Node]) -> str:
 def _value(node: _Node) -> str:
     if isinstance(node, dict):
         return f"(?:{_object(node)}|null)"
-    kinds = () if node.is_nested else _VALUES[node.type.partition("(")[0]]
-    return f"(?:{'|'.join((*kinds, 'null'))})"
+    return f"(?:{'|'.join((*_kinds(node), 'null'))})"
+
+
+def _kinds(leaf: Leaf) -> tuple[str, ...]:
+    return () if leaf.is_nested else _VALUES[leaf.type.partition("(")[0]]
+
+
+def _token(leaf: Leaf, seen: Any, value: Column) -> Column:
+    """Write a value down, in quotes if the one that was seen is; null where it cannot have stood there so."""
+    bare = [kind for kind in _kinds(leaf) if kind != _STRING]
+    if isinstance(seen, str) or not bare or (seen is None and leaf.type == "string"):
+        return F.concat(F.lit('"'), value, F.lit('"'))
+    return F.when(value.rlike(rf"\A(?:{'|'.join(bare)})\z"), value)
 
 
 def _fields(tree: Mapping[str, _Node]) -> list[str]:

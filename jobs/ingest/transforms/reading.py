@@ -87,15 +87,16 @@ def json_objects(rows: DataFrame, max_bytes: int, plain: Plain | None = None) ->
         plain: what rows look like that are read into `@plain` instead.
     """
     small = F.octet_length(TEXT) <= max_bytes
-    read = () if plain is None else (F.when(small, plain.read(F.col(TEXT))).alias(PLAIN),)
-    texts = rows.select(*PLACE, TEXT, *read)
-    slow = small if plain is None else small & ~is_plain()
-    kept = () if plain is None else (PLAIN,)
+    texts = rows.select(*PLACE, TEXT)
+    slow, kept = small, [*PLACE, TEXT]
+    if plain is not None:
+        texts = plain.read(texts, TEXT, small)
+        slow, kept = small & ~is_plain(), [*kept, PLAIN]
     # A parser stops at the end of the first value; what follows it shows only inside an array.
     wrapped = F.when(slow, F.try_parse_json(F.concat(F.lit("["), TEXT, F.lit(f',"{_END}"]'))))
-    parsed = texts.select(*PLACE, TEXT, *kept, wrapped.alias(JSON))
+    parsed = texts.select(*kept, wrapped.alias(JSON))
     whole = F.try_variant_get(JSON, "$[1]", "string") == _END
-    return parsed.select(*PLACE, TEXT, *kept, F.when(whole, F.try_variant_get(JSON, "$[0]", "variant")).alias(JSON))
+    return parsed.select(*kept, F.when(whole, F.try_variant_get(JSON, "$[0]", "variant")).alias(JSON))
 
 
 def json_elements(spark: SparkSession, files: Sequence[InputFile]) -> DataFrame:

@@ -81,6 +81,8 @@ def _all_lines() -> list[str]:
         values = {key: draw.choice(PERSONS if key == "person" else TOKENS) for key in keys}
         space = draw.choice(["", " ", "\t "])
         mixed.append("{" + ",".join(f'{space}"{key}":{space}{value}' for key, value in values.items()) + "}")
+        # As the first line is written, but for one value or the order.
+        mixed.append("{" + ", ".join(f'"{key}": {value}' for key, value in values.items()) + "}")
     return [*LINES, *one_key, *ids, *persons, *mixed]
 
 
@@ -129,6 +131,22 @@ def test_rows_of_one_writer_are_plain_whatever_the_order_of_their_keys(session: 
     file.write_text("\n".join(lines))
     _, objects = _read(session, file, lines[1])
     assert objects.where(is_plain()).count() == 10
+
+
+@pytest.mark.parametrize("between", [(", ", ": "), (",", ":")])
+def test_rows_as_their_writer_writes_them_need_no_pattern(
+    session: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: tuple[str, str]
+) -> None:
+    row = {"id": "é", "points": 5, "spent": "1.5", "gold": True, "person": {"name": {"given": "다"}, "age": 7}}
+    plain = [row, row | {"points": -17, "person": {"name": {}}}, {"id": "2"}, {}, {"id": "", "gold": False}]
+    odd = [row | {"points": "5"}, row | {"spent": 1.5}, {"id": 'a"b'}, {"id": "a\\"}, {"id": "1", "gold": None}]
+    lines = [json.dumps(one, ensure_ascii=False, separators=between) for one in [*plain, *odd]]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(lines))
+    monkeypatch.setattr("jobs.ingest.transforms.plain._object", lambda tree: "no such line")
+    fast, objects = _read(session, file, lines[0])
+    assert objects.where(is_plain()).count() == len(plain)
+    assert fast == _read(session, file, None)[0]
 
 
 def test_names_that_no_pattern_can_hold_leave_the_slow_way() -> None:
