@@ -130,6 +130,7 @@ def test_rows_that_landed_since_the_plan_do_not_leave_the_lake_with_the_others(
     assert len(company.lake("crm", "personID")) == 3
 
 
+@pytest.mark.thorough
 def test_a_refresh_that_was_planned_before_a_deletion_is_not_the_last(company: Workshop, engine: Engine) -> None:
     """No cut has the dataset yet: it is the refresh at work that would bring it."""
     company.apply(crm(id="oops"))
