@@ -106,11 +106,20 @@ def make_zip(folder: Path) -> Path:
 
 def end_submitted(settings: Settings, session_id: str) -> None:
     """End the driver of a former attempt on this machine, whoever started it; returns when it is gone."""
-    for process in psutil.process_iter(["cmdline"]):
-        named = any(_folder_name(session_id) in argument for argument in process.info["cmdline"] or ())
-        if named and process.pid != os.getpid():
+    # A driver that is only starting has another process made while it is ended.
+    while found := _processes_of(session_id):
+        for process in found:
             end_tree(process)
     shutil.rmtree(engine_folder(settings.home) / _folder_name(session_id), ignore_errors=True)
+
+
+def _processes_of(session_id: str) -> list[psutil.Process]:
+    name = _folder_name(session_id)
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid != os.getpid() and any(name in argument for argument in process.info["cmdline"] or ())
+    ]
 
 
 def _follow(driver: subprocess.Popen[str], say: Callable[[str], None]) -> list[str]:
