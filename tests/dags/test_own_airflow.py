@@ -145,21 +145,23 @@ def _end_all(site: Site, airflow: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError):
         os.killpg(airflow.pid, signal.SIGTERM)
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and _processes(site):
+    while time.monotonic() < deadline and _processes(site, airflow.pid):
         time.sleep(0.2)
         airflow.poll()
-    for process in _processes(site):
+    for process in _processes(site, airflow.pid):
         with suppress(psutil.NoSuchProcess):
             process.kill()
     airflow.wait()
 
 
-def _processes(site: Site) -> list[psutil.Process]:
+def _processes(site: Site, session: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             is_alive = process.status() != psutil.STATUS_ZOMBIE
-            if is_alive and process.environ().get("TESSERA_HOME") == site.env["TESSERA_HOME"]:
+            # A worker's title may cover its environment.
+            is_of_session = os.getsid(process.pid) == session
+            if is_alive and (is_of_session or process.environ().get("TESSERA_HOME") == site.env["TESSERA_HOME"]):
                 found.append(process)
     return found
 
