@@ -12,7 +12,8 @@ compares. `record_outcome` closes the record whatever happened and writes the no
 **Waiting** holds nothing: batches are ingested meanwhile. Without an answer within `system_jobs.approval_hours` the
 deletion is CANCELLED, as by a rejection, with the reason; the run is green then, and what follows is skipped. With
 `system_jobs.approval` off nobody is asked. A program that answers over REST waits some seconds first, as people do:
-Airflow takes a try for dead that is answered in the second in which it asks, and has it ask again, twice at most.
+Airflow takes a try for dead that is answered before its process has ended, a second or two after the question and later
+on a busy machine, and has it ask again, twice at most.
 
 **Running it again is safe.** Readers see all of the data or none of it. A run that died is cleared from the task that
 failed: it goes on where it was. A run whose deletion is over is refused when it is cleared whole; another one is

@@ -12,7 +12,7 @@ pattern tells, which asks for keys in the order of the first rows, so that no ke
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, functions as F
@@ -55,7 +55,8 @@ class Plain:
     """
 
     tree: Mapping[str, _Node]
-    sample: Mapping[str, Any]
+    # It holds data of people.
+    sample: Mapping[str, Any] = field(repr=False)
     between: tuple[str, str]
 
     def read(self, rows: DataFrame, line: str, small: Column) -> DataFrame:

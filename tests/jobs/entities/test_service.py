@@ -96,7 +96,6 @@ def test_making_another_policy_the_default_only_points_lookups_to_its_view(
         assert company.catalog.cut() == before
 
 
-@pytest.mark.thorough
 def test_without_the_graph_a_profiles_id_stays_its_own_when_stitching_ends_it_elsewhere(
     spark: SparkSession, engine_settings: Settings, profiled: Workshop, tmp_path: Path
 ) -> None:

@@ -195,7 +195,6 @@ def test_the_rows_of_a_job_that_was_killed_are_gone_when_another_job_begins(comp
     _assert_kept(company, "taken")
 
 
-@pytest.mark.thorough
 def test_with_a_catalog_of_a_former_day_an_export_that_fails_takes_nothing_of_what_it_does_not_know(
     spark: SparkSession, engine: Engine, engine_settings: Settings, company: Workshop, tmp_path: Path
 ) -> None:

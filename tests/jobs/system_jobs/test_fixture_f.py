@@ -221,7 +221,6 @@ def test_a_batch_of_events_goes_and_what_was_refused_because_of_it_is_applied_ag
     assert (full.created, full.changed, full.vanished) == (0, 0, 0)
 
 
-@pytest.mark.thorough
 def test_with_the_lake_a_batch_goes_with_the_rows_that_it_took_from_there(company: Workshop, engine: Engine) -> None:
     company.apply(web(id="calls", enabled=False))
     company.ingest("calls", event("e7"), event("e8"), batch_id="b5", at=at(5))

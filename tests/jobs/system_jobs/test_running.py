@@ -130,22 +130,23 @@ def test_rows_that_landed_since_the_plan_do_not_leave_the_lake_with_the_others(
     assert len(company.lake("crm", "personID")) == 3
 
 
-@pytest.mark.thorough
 def test_a_refresh_that_was_planned_before_a_deletion_is_not_the_last(company: Workshop, engine: Engine) -> None:
     """No cut has the dataset yet: it is the refresh at work that would bring it."""
     company.apply(crm(id="oops"))
     company.ingest("oops", customer("c9"), batch_id="b8", at=at(8))
     under_way = begin(company)
+    waited = []
 
-    class Waiting(LogProgress):
-        def say(self, text: str) -> None:
-            super().say(text)
-            if text.startswith("waiting") and company.catalog.refresh(under_way.refresh.id).status != "PUBLISHED":
-                finish(company, under_way)
+    def finish_meanwhile(text: str) -> None:
+        if text.startswith("waiting"):
+            waited.append(text)
+            finish(company, under_way)
 
     record = asked(company, dataset="oops")
     planned(company, engine, record)
-    done = ran(company, engine, record, Waiting())
+    done = ran(company, engine, record, LogProgress(say=finish_meanwhile))
+    assert len(waited) == 1
+    assert company.catalog.refresh(under_way.refresh.id).status == "PUBLISHED"
     assert result_of(done).refresh not in (None, under_way.refresh.id)
     assert by_identities(profiles(company)).keys() == {P1, P2, P3, P4, P5}
 
