@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
 from jobs.ingest.models import FileFormat, IngestPlan
+from jobs.ingest.transforms.documents import LEFT
 from jobs.ingest.transforms.lake_source import landed_rows, landed_splits
 from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
-from jobs.ingest.transforms.staging import staged_rows
+from jobs.ingest.transforms.staging import left_rows, staged_rows, without_left
 from jobs.lake.staged import remove_staged, staging_path
 from jobs.lake.store import Store
 from jobs.session.progress import Progress
@@ -49,8 +50,8 @@ def parsed(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterato
     """
     for key, value in _SESSION_SETTINGS.items():
         spark.conf.set(key, value)
-    with _staged(spark, plan, progress) as staged:
-        counts = _count(staged, plan)
+    with _staged(spark, plan, progress) as (staged, groups):
+        counts = _checked(counted(groups), plan)
         if plan.from_lake:
             splits = landed_splits(spark, counts.splits, [source.batch_id for source in plan.from_lake])
         else:
@@ -69,8 +70,8 @@ def too_many_refused(plan: IngestPlan, counts: Counted) -> str | None:
 
 
 @contextmanager
-def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[DataFrame]:
-    """Write the parsed rows to a place of this attempt alone, and remove it in the end."""
+def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterator[tuple[DataFrame, list[Group]]]:
+    """Write the parsed rows to a place of this attempt alone, count them, and remove it in the end."""
     store = Store(plan.store_root, plan.sandbox)
     path = staging_path(store, plan.commit.attempt)
     if plan.from_lake:
@@ -78,18 +79,34 @@ def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterat
     else:
         progress.stage("reading", files=len(plan.files), bytes=sum(file.size_bytes for file in plan.files))
     try:
-        try:
-            rows = landed_rows(spark, plan) if plan.from_lake else staged_rows(spark, plan)
-            rows.write.mode("overwrite").parquet(path)
-            staged = spark.read.schema(rows.schema).parquet(path)
-        except PySparkException as refused:
-            raise _unreadable(refused) from refused
-        yield staged
+        staged = _stage(spark, plan, path)
+        groups = _groups(staged)
+        if any(group.rule == LEFT for group in groups):
+            staged = _stage_left(spark, plan, staged, path)
+            groups = _groups(staged)
+        yield staged, groups
     finally:
         if store.is_local:
             remove_staged(store, plan.commit.attempt)
         else:
             _empty(spark, path)
+
+
+def _stage(spark: SparkSession, plan: IngestPlan, path: str) -> DataFrame:
+    try:
+        rows = landed_rows(spark, plan) if plan.from_lake else staged_rows(spark, plan)
+        rows.write.mode("overwrite").parquet(path)
+    except PySparkException as refused:
+        raise _unreadable(refused) from refused
+    return spark.read.schema(rows.schema).parquet(path)
+
+
+def _stage_left(spark: SparkSession, plan: IngestPlan, staged: DataFrame, path: str) -> DataFrame:
+    try:
+        left_rows(staged, plan).write.mode("append").parquet(path)
+    except PySparkException as refused:
+        raise _not_staged(refused) from refused
+    return without_left(spark.read.schema(staged.schema).parquet(path))
 
 
 def _empty(spark: SparkSession, path: str) -> None:
@@ -100,8 +117,11 @@ def _empty(spark: SparkSession, path: str) -> None:
         logger.warning("staging %s was not removed: %s", path, _first_line(refused))
 
 
-def _count(staged: DataFrame, plan: IngestPlan) -> Counted:
-    counts = counted(Group(*row) for row in counts_by_split(staged).collect())
+def _groups(staged: DataFrame) -> list[Group]:
+    return [Group(*row) for row in counts_by_split(staged).collect()]
+
+
+def _checked(counts: Counted, plan: IngestPlan) -> Counted:
     if plan.from_lake and counts.read == 0:
         names = ", ".join(source.batch_id for source in plan.from_lake[:3])
         raise StoreError(f"lake/{plan.dataset.id} has no row of the batches {names}, which the catalog calls ACTIVE")
@@ -136,6 +156,10 @@ def _unreadable(refused: PySparkException) -> TesseraError:
         ("FAILED_READ_FILE", "PARQUET_TYPE_ILLEGAL", "CANNOT_MERGE_SCHEMAS", "INVALID_PARAMETER_VALUE")
     ):
         return InvalidRequest(f"the files cannot be read: {line}")
+    return _not_staged(refused)
+
+
+def _not_staged(refused: PySparkException) -> StoreError:
     return StoreError(f"staging of the rows failed: {reason(refused)}")
 
 

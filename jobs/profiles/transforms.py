@@ -14,8 +14,7 @@ from jobs.catalog.definitions import Dataset, Namespace
 from jobs.identities.transforms import IDENTITY, profile_id_of
 from jobs.ingest.transforms.casting import spark_type
 from jobs.ingest.transforms.identities import identities
-from jobs.ingest.transforms.leaves import leaves_of
-from jobs.ingest.transforms.values import IDENTITY_MAP_TYPE
+from jobs.ingest.transforms.leaves import IDENTITY_MAP_TYPE, leaves_of
 from jobs.lake.keyed_table import AT, DELETE, OP, ORD, PUT, SEQ, KeyedTable, Mode
 from jobs.lake.sql import quoted
 from jobs.lake.store import Store

@@ -51,6 +51,10 @@ _SESSION_SETTINGS = {
     # Whether the files of a version are there is maintenance's business: it keeps those of cuts for longer than a table
     # says, and a version that is put back may be the one of last month.
     "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
+    # A Connect server gives each session a class loader of its own, for jars that a client may add, and so compiles the
+    # code of every query anew for each job. Jobs add none: they share one, and what is compiled and optimized.
+    "spark.sql.artifact.isolation.enabled": "false",
+    "spark.sql.artifact.isolation.alwaysApplyClassloader": "false",
 }
 
 
@@ -87,11 +91,8 @@ def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterato
     """
     with _as_client(settings, engine):
         address = _address(settings, engine)
-        session = _connect(settings, address, session_id)
+        session = _begin(settings, address, session_id)
         try:
-            _greet(session, address)
-            for key, value in _SESSION_SETTINGS.items():
-                session.conf.set(key, value)
             with signals_raise():
                 try:
                     yield cast(SparkSession, session)
@@ -181,14 +182,31 @@ def _connect(settings: Settings, address: str, session_id: str) -> ConnectSessio
     return session
 
 
-def _greet(session: ConnectSession, address: str) -> None:
-    """Make the first call, which creates the session on the server."""
+def _begin(settings: Settings, address: str, session_id: str) -> ConnectSession:
+    """Make the session of an attempt on the server, as a copy of one with the settings.
+
+    A session's class loader is settled by its first call; for a copy it is settled anew, by the settings.
+    """
+    template = _connect(settings, address, new_session_id())
     try:
-        logger.debug("Spark %s", session.version)
+        for key, value in _SESSION_SETTINGS.items():
+            template.conf.set(key, value)
+        _copy(template, session_id)
     except SparkConnectGrpcException as refused:
-        session.release_session_on_close = False
+        template.release_session_on_close = False
         _explain(refused, address)
         raise
+    finally:
+        template.stop()
+    return _connect(settings, address, session_id)
+
+
+def _copy(template: ConnectSession, session_id: str) -> None:
+    try:
+        template.client.clone(session_id).close()
+    except grpc.RpcError as refused:
+        # Of all calls only this one leaves its errors as they come.
+        template.client._handle_error(refused)
 
 
 def _end(settings: Settings, address: str, session_id: str, timeout_seconds: float) -> None:

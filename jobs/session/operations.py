@@ -27,7 +27,14 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
 _Status = GetStatusResponse.OperationStatus
-_GONE = ("INVALID_HANDLE.SESSION_NOT_FOUND", "INVALID_HANDLE.SESSION_CLOSED", "INVALID_HANDLE.SESSION_CHANGED")
+_GONE = (
+    "INVALID_HANDLE.SESSION_NOT_FOUND",
+    "INVALID_HANDLE.SESSION_CLOSED",
+    "INVALID_HANDLE.SESSION_CHANGED",
+    # Somebody ended it, or is ending it, before it began.
+    "INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_ALREADY_CLOSED",
+    "INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_ALREADY_EXISTS",
+)
 _THREADS = "SELECT reflect('java.lang.Thread', 'getAllStackTraces') AS threads FROM VALUES (1)"
 _THREAD = re.compile(r"SparkConnectExecuteThread_opId=([0-9a-f-]{36})")
 

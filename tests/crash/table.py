@@ -31,16 +31,21 @@ class Played(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Play; returns 1 when anything came out wrong."""
+    """Play; returns 1 when anything came out wrong, 2 when there is nothing of that name."""
     given = int(arguments[0]) if arguments and arguments[0].isdigit() else None
-    prefix = arguments[-1] if arguments and not arguments[-1].isdigit() else ""
+    prefix = " ".join(arguments[0 if given is None else 1 :])
     with tempfile.TemporaryDirectory(prefix="tessera-crash-") as folder:
         work = Path(folder)
         settings = server_settings(work / "engine")
         with spark_server(settings) as engine:
             story = Story(Server(settings, engine), work / "story")
+            played = [each for each in _all(story, given) if each.name.startswith(prefix)]
+            if not played:
+                names = "\n".join(f"  {each.name}" for each in _all(story, given))
+                sys.stderr.write(f"no point or race begins with {prefix!r}; these are there:\n{names}\n")
+                return 2
             _say("point or race", "times", "outcomes", "seconds")
-            wrong = [_play(each, work / "home") for each in _all(story, given) if each.name.startswith(prefix)]
+            wrong = [_play(each, work / "home") for each in played]
     return 1 if any(wrong) else 0
 
 

@@ -4,8 +4,7 @@ Grain: rows stay one to one with `reading`'s. Added columns:
 
 - `@problem` struct of rule, message: null for a sound row
 - `v:<n>` variant (JSON value), `t:<n>` string (text) or `x:<n>` (value of the field's type already) for leaf n of the
-  dataset; a leaf has exactly one of these, null where the row does not hold it. Beside `v:<n>` there may be `p:<n>`
-  string: the text of the leaf of a row that was read the fast way, whose `v:<n>` is null
+  dataset; a leaf has exactly one of these, null where the row does not hold it
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,26 +13,24 @@ from pyspark.sql import Column, DataFrame, functions as F
 
 from jobs.catalog.definitions import Dataset
 from jobs.ingest.transforms import rules
-from jobs.ingest.transforms.leaves import Leaf
-from jobs.ingest.transforms.plain import PLAIN, is_plain, plain_text
+from jobs.ingest.transforms.leaves import Leaf, leaf_type
+from jobs.ingest.transforms.plain import is_plain, plain_text
 from jobs.ingest.transforms.reading import JSON, PLACE, TEXT, TORN, is_blank
 
 PROBLEM = "@problem"
 _OBJECT = "map<string,variant>"
 # Stands in a staged row's rule where the line holds no row: counted for its number only.
 BLANK = "@blank"
+# There as well: the row's form is still to be judged, by `json_leaves`.
+LEFT = "@left"
 
 
 def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> DataFrame:
     """Take the leaves out of rows that are JSON values (`@json`)."""
     nodes = _nodes(leaf.source for leaf in leaves)
-    fast = PLAIN in rows.columns
-    texts = [plain_text(leaf).alias(leaf.plain) for leaf in leaves if fast and not leaf.is_nested]
     values = rows.select(
         *PLACE,
         TEXT,
-        (is_plain() if fast else F.lit(False)).alias("@is_plain"),
-        *texts,
         *(F.try_variant_get(JSON, _json_path(node), "variant").alias(f"n:{node}") for node in nodes if node),
         *(F.map_keys(F.try_variant_get(JSON, _json_path(node), _OBJECT)).alias(f"keys:{node}") for node in nodes),
         *(F.try_variant_get(JSON, _json_path(leaf.source), "variant").alias(leaf.variant) for leaf in leaves),
@@ -41,15 +38,23 @@ def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> Data
     text = F.col(TEXT)
     problem = F.coalesce(
         F.when(is_blank(text), rules.problem_of(BLANK)),
-        F.when(text.isNull(), rules.BAD_ENCODING.broken(encoding="UTF-8")),
+        F.when(text.isNull(), _not_utf8()),
         F.when(F.octet_length(text) > max_bytes, rules.ROW_TOO_LARGE.broken(limit=max_bytes)),
         F.when(F.col("`keys:`").isNull(), rules.MALFORMED_JSON.broken()),
         *(_not_an_object(node) for node in nodes if node),
         *(_unknown_key(node, children) for node, children in nodes.items()),
     )
-    found = [leaf.variant for leaf in leaves] + [leaf.plain for leaf in leaves if fast and not leaf.is_nested]
-    judged = F.when(~F.col("@is_plain"), problem).alias(PROBLEM)
-    return values.select(*PLACE, judged, *(F.col(f"`{name}`") for name in found))
+    return values.select(*PLACE, problem.alias(PROBLEM), *(F.col(f"`{leaf.variant}`") for leaf in leaves))
+
+
+def plain_leaves(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
+    """Take the leaves out of rows that were read by `plain.Plain.read`; those that are not plain are `LEFT`."""
+    problem = F.when(F.col(TEXT).isNull(), _not_utf8()).when(~is_plain(), rules.problem_of(LEFT))
+    values = [
+        F.lit(None).cast(leaf_type(leaf)).alias(leaf.value) if leaf.is_nested else plain_text(leaf).alias(leaf.text)
+        for leaf in leaves
+    ]
+    return rows.select(*PLACE, problem.alias(PROBLEM), *values)
 
 
 def csv_leaves(
@@ -83,6 +88,10 @@ def csv_leaves(
     )
     place = {name: F.col(f"@csv.c{n}") for n, name in enumerate(header)}
     return parsed.select(*PLACE, problem.alias(PROBLEM), *(_csv_leaf(leaf, place, dataset) for leaf in leaves))
+
+
+def _not_utf8() -> Column:
+    return rules.BAD_ENCODING.broken(encoding="UTF-8")
 
 
 def _csv_schema(header: Sequence[str]) -> str:

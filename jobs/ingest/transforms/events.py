@@ -13,10 +13,9 @@ from jobs.catalog.definitions import Dataset, Namespace
 from jobs.ingest.models import BatchOrder, DatasetTables, IngestPlan
 from jobs.ingest.transforms.identities import FIT, IDENTITY, identities
 from jobs.ingest.transforms.landing import ORDER_COLUMNS
-from jobs.ingest.transforms.leaves import leaves_of
+from jobs.ingest.transforms.leaves import leaf_type, leaves_of
 from jobs.ingest.transforms.numbering import ORD
 from jobs.ingest.transforms.records import FRAGMENT_KEY
-from jobs.ingest.transforms.values import leaf_type
 from jobs.lake.compaction import EventLog, is_of
 from jobs.lake.keyed_table import LEVEL, PART, RUN, Combine, KeyedTable, Mode
 from jobs.lake.tables import BATCH, Column, Table

@@ -6,7 +6,7 @@ primary field's; in a dataset without one it is the only entry of `identityMap` 
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import reduce
 
@@ -117,7 +117,9 @@ def _mapped(namespaces: Sequence[Namespace]) -> Column:
         items = F.coalesce(F.col(IDENTITY_MAP)[key], F.array().cast("array<struct<id:string,primary:boolean>>"))
         return F.transform(items, lambda item: entry(key, item))
 
-    return F.flatten(F.transform(F.array_sort(F.map_keys(IDENTITY_MAP)), entries))
+    found = F.flatten(F.transform(F.array_sort(F.map_keys(IDENTITY_MAP)), entries))
+    # Where no row has it, nothing is left of this or of what looks into it: Spark compiles no lambda.
+    return F.when(F.col(IDENTITY_MAP).isNotNull(), found)
 
 
 def _primary(dataset: Dataset, namespaces: Sequence[Namespace]) -> Column:
@@ -138,10 +140,8 @@ def _primary(dataset: Dataset, namespaces: Sequence[Namespace]) -> Column:
 def _profile_problems(plan: IngestPlan) -> list[Column]:
     """Return the rules that concern the Profile store only."""
     dataset, mapped = plan.dataset, F.col(_MAPPED)
-    unknown = F.get(F.filter(mapped, lambda entry: entry.getField("namespace").isNull()), F.lit(0)).getField("key")
-    bad_entry = F.get(
-        F.filter(mapped, lambda entry: ~_is_value(entry.getField("namespace"), entry.getField("id"), plan)), F.lit(0)
-    )
+    unknown = _first(mapped, lambda entry: entry.getField("namespace").isNull()).getField("key")
+    bad_entry = _first(mapped, lambda entry: ~_is_value(entry.getField("namespace"), entry.getField("id"), plan))
     bad_name = F.concat(F.lit(f"{IDENTITY_MAP}."), bad_entry.getField("namespace"))
     problems = [
         F.when(unknown.isNotNull(), rules.UNKNOWN_NAMESPACE.broken(namespace=rules.shown_name(unknown))),
@@ -153,6 +153,10 @@ def _profile_problems(plan: IngestPlan) -> list[Column]:
         expired = F.col("timestamp") <= F.lit(plan.at - timedelta(days=dataset.ttl_days))
         problems.append(F.when(expired, rules.EVENT_EXPIRED.broken(days=dataset.ttl_days)))
     return problems
+
+
+def _first(entries: Column, is_one: Callable[[Column], Column]) -> Column:
+    return F.when(entries.isNotNull(), F.get(F.filter(entries, is_one), F.lit(0)))
 
 
 def _missing(dataset: Dataset) -> Column:

@@ -13,10 +13,9 @@ from jobs.ingest.models import DatasetTables, IngestPlan
 from jobs.ingest.transforms.documents import PROBLEM
 from jobs.ingest.transforms.identities import judged
 from jobs.ingest.transforms.landing import lake_table
-from jobs.ingest.transforms.leaves import Leaf, leaves_of
+from jobs.ingest.transforms.leaves import Leaf, leaf_type, leaves_of
 from jobs.ingest.transforms.numbering import FILE, ORD, ROWS_PER_FILE, SPLIT_SCHEMA, Split
 from jobs.ingest.transforms.reading import BLOCK, PATH, RAW, ROW
-from jobs.ingest.transforms.values import leaf_type
 from jobs.lake.tables import BATCH, read
 
 _FILE_BITS = ROWS_PER_FILE.bit_length() - 1

@@ -5,10 +5,9 @@ from pyspark.sql import DataFrame, functions as F
 from jobs.catalog.definitions import Dataset, DatasetField
 from jobs.ingest.models import IngestPlan
 from jobs.ingest.transforms.identities import FIT, LANDS, MESSAGE, RULE
-from jobs.ingest.transforms.leaves import IDENTITY_MAP, UNSET, leaves_of
+from jobs.ingest.transforms.leaves import IDENTITY_MAP, UNSET, leaf_type, leaves_of
 from jobs.ingest.transforms.numbering import FILE, LINE, ORD
 from jobs.ingest.transforms.reading import RAW
-from jobs.ingest.transforms.values import leaf_type
 from jobs.lake.store import Store
 from jobs.lake.tables import BATCH, Column, Table
 

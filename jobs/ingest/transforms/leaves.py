@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from jobs.catalog.definitions import Dataset, DatasetField, DatasetKind
+from jobs.ingest.transforms.casting import spark_type
 
 IDENTITY_MAP, UNSET = "identityMap", "_unset"
+IDENTITY_MAP_TYPE = "map<string,array<struct<id:string,primary:boolean>>>"
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,6 @@ class Leaf:
         return f"t:{self.index}"
 
     @property
-    def plain(self) -> str:
-        """Column of the leaf's text where its row was read the fast way (`plain`)."""
-        return f"p:{self.index}"
-
-    @property
     def kind(self) -> str:
         """Column of the kind of the leaf's JSON value."""
         return f"k:{self.index}"
@@ -66,3 +63,8 @@ def leaves_of(dataset: Dataset) -> tuple[Leaf, ...]:
 def max_row_bytes(dataset: Dataset, max_record_bytes: int, max_event_bytes: int) -> int:
     """Return the bound of a row of this dataset."""
     return max_event_bytes if dataset.kind is DatasetKind.EVENTS else max_record_bytes
+
+
+def leaf_type(leaf: Leaf) -> str:
+    """Return the type of a leaf's column, as Spark's DDL writes it."""
+    return IDENTITY_MAP_TYPE if leaf.type == IDENTITY_MAP else spark_type(leaf.type)

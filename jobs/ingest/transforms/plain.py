@@ -18,6 +18,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, functions as F
 
 from jobs.ingest.transforms.leaves import Leaf
+from jobs.ingest.transforms.reading import TEXT
 
 _SPACE = r"[ \t\r\n]*+"
 # Escaped surrogates go the slow way: half of a pair is no letter.
@@ -38,7 +39,7 @@ _VALUES = {
     "date": (_STRING,),
     "timestamp": (_STRING,),
 }
-PLAIN, _CORRUPT = "@plain", "@corrupt"
+_PLAIN, _CORRUPT = "@plain", "@corrupt"
 _READ = "@read"
 # A leaf, or the children of an object by key.
 _Node = Leaf | dict[str, "_Node"]
@@ -59,20 +60,19 @@ class Plain:
     sample: Mapping[str, Any] = field(repr=False)
     between: tuple[str, str]
 
-    def read(self, rows: DataFrame, line: str, small: Column) -> DataFrame:
-        """Add the struct of a plain line's texts as `PLAIN`, null for any other line.
+    def read(self, rows: DataFrame, max_bytes: int) -> DataFrame:
+        """Add the struct of a plain line's texts to rows of `reading.lines` as `@plain`, null for any other line.
 
         Args:
             rows: with the lines.
-            line: name of their column.
-            small: whether a line is short enough to be looked at.
+            max_bytes: bound of a row; a longer one is not plain.
         """
         schema = ", ".join([*_fields(self.tree), f"`{_CORRUPT}` string"])
-        read = F.from_json(line, schema, {"columnNameOfCorruptRecord": _CORRUPT})
-        parsed = rows.select("*", F.when(small, read).alias(_READ))
-        as_written = self._written(self.tree, self.sample, F.col(_READ)) == F.col(line)
-        matches = F.col(line).rlike(rf"\A{_SPACE}{_object(self.tree)}{_SPACE}\z")
-        return parsed.select(*rows.columns, F.when(as_written | matches, F.col(_READ)).alias(PLAIN))
+        read = F.from_json(TEXT, schema, {"columnNameOfCorruptRecord": _CORRUPT})
+        parsed = rows.select("*", F.when(F.octet_length(TEXT) <= max_bytes, read).alias(_READ))
+        as_written = self._written(self.tree, self.sample, F.col(_READ)) == F.col(TEXT)
+        matches = F.col(TEXT).rlike(rf"\A{_SPACE}{_object(self.tree)}{_SPACE}\z")
+        return parsed.select(*rows.columns, F.when(as_written | matches, F.col(_READ)).alias(_PLAIN))
 
     def _written(self, tree: Mapping[str, _Node], sample: Any, values: Column) -> Column:
         """Write an object down as the file does; what is null is left out."""
@@ -90,13 +90,13 @@ class Plain:
 
 def is_plain() -> Column:
     """Tell whether a row was read the fast way; if Spark's reader objects to a line, it was not."""
-    return F.col(PLAIN).isNotNull() & F.col(f"`{PLAIN}`.`{_CORRUPT}`").isNull()
+    return F.col(_PLAIN).isNotNull() & F.col(f"`{_PLAIN}`.`{_CORRUPT}`").isNull()
 
 
 def plain_text(leaf: Leaf) -> Column:
-    """Return the text of a leaf of a plain row."""
-    path = ".".join(f"`{part}`" for part in (PLAIN, *leaf.source.split(".")))
-    return F.when(is_plain(), F.col(path))
+    """Return the text of a leaf of a plain row; of another row it says nothing."""
+    path = ".".join(f"`{part}`" for part in (_PLAIN, *leaf.source.split(".")))
+    return F.col(path)
 
 
 def plain_rows(leaves: Sequence[Leaf], first_lines: Iterable[str]) -> Plain | None:

@@ -18,7 +18,6 @@ from urllib.parse import unquote
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from jobs.catalog.records import InputFile
-from jobs.ingest.transforms.plain import PLAIN, Plain, is_plain
 
 PATH, BLOCK, ROW, RAW, TEXT, JSON = "@path", "@block", "@row", "@raw", "@text", "@json"
 TORN = "@torn"
@@ -78,25 +77,19 @@ def spans_lines(lines_read: DataFrame, quote: str) -> list[str]:
     return [row[0] for row in lines_read.where(_quotes(quote) % 2 == 1).select(PATH).distinct().collect()]
 
 
-def json_objects(rows: DataFrame, max_bytes: int, plain: Plain | None = None) -> DataFrame:
+def json_objects(rows: DataFrame, max_bytes: int) -> DataFrame:
     """Parse `@text` as JSON into `@json` variant: null unless it is one value, alone and not too large.
 
     Args:
         rows: of `lines`.
         max_bytes: bound of a row.
-        plain: what rows look like that are read into `@plain` instead.
     """
     small = F.octet_length(TEXT) <= max_bytes
-    texts = rows.select(*PLACE, TEXT)
-    slow, kept = small, [*PLACE, TEXT]
-    if plain is not None:
-        texts = plain.read(texts, TEXT, small)
-        slow, kept = small & ~is_plain(), [*kept, PLAIN]
     # A parser stops at the end of the first value; what follows it shows only inside an array.
-    wrapped = F.when(slow, F.try_parse_json(F.concat(F.lit("["), TEXT, F.lit(f',"{_END}"]'))))
-    parsed = texts.select(*kept, wrapped.alias(JSON))
+    wrapped = F.when(small, F.try_parse_json(F.concat(F.lit("["), TEXT, F.lit(f',"{_END}"]'))))
+    parsed = rows.select(*PLACE, TEXT, wrapped.alias(JSON))
     whole = F.try_variant_get(JSON, "$[1]", "string") == _END
-    return parsed.select(*kept, F.when(whole, F.try_variant_get(JSON, "$[0]", "variant")).alias(JSON))
+    return parsed.select(*PLACE, TEXT, F.when(whole, F.try_variant_get(JSON, "$[0]", "variant")).alias(JSON))
 
 
 def json_elements(spark: SparkSession, files: Sequence[InputFile]) -> DataFrame:

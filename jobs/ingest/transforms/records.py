@@ -4,9 +4,8 @@ from pyspark.sql import Column as SparkColumn, DataFrame, Window, functions as F
 
 from jobs.ingest.models import DatasetTables, IngestPlan
 from jobs.ingest.transforms.identities import FIT, IDENTITY
-from jobs.ingest.transforms.leaves import UNSET, leaves_of
+from jobs.ingest.transforms.leaves import UNSET, leaf_type, leaves_of
 from jobs.ingest.transforms.numbering import ORD
-from jobs.ingest.transforms.values import leaf_type
 from jobs.lake.keyed_table import OP, RESET, KeyedTable, Mode
 from jobs.lake.tables import Column
 

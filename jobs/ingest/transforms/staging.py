@@ -1,4 +1,8 @@
-"""All files of a batch as one frame of typed rows, each with the rule that it breaks."""
+"""All files of a batch as one frame of typed rows, each with the rule that it breaks.
+
+JSON lines are read in two steps: plain rows (`plain`) at once, and those that were left, mostly none, from what the
+first step wrote.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -11,8 +15,9 @@ from jobs.catalog.encodings import java_encoding
 from jobs.catalog.records import InputFile
 from jobs.ingest.models import FileFormat, IngestPlan
 from jobs.ingest.transforms import columnar, documents, reading
+from jobs.ingest.transforms.documents import LEFT
 from jobs.ingest.transforms.headers import check_header, csv_names
-from jobs.ingest.transforms.identities import judged
+from jobs.ingest.transforms.identities import RULE, judged
 from jobs.ingest.transforms.leaves import Leaf, leaves_of, max_row_bytes
 from jobs.ingest.transforms.plain import Plain, plain_rows
 from jobs.ingest.transforms.values import typed
@@ -22,16 +27,42 @@ _LINES_LOOKED_AT = 20
 
 
 def staged_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
-    """Read the files of a batch: a row per line, array element or Parquet row, as `identities.judged` describes it."""
+    """Read the files of a batch: a row per line, array element or Parquet row, as `identities.judged` describes it.
+
+    A row whose rule is `LEFT` is not judged yet.
+    """
     leaves = leaves_of(plan.dataset)
-    frames = [judged(typed(rows, plan.dataset, leaves), plan, leaves) for rows in _parsed(spark, plan, leaves)]
-    return reduce(DataFrame.unionByName, frames)
+    return reduce(DataFrame.unionByName, [_judged(rows, plan, leaves) for rows in _parsed(spark, plan, leaves)])
+
+
+def left_rows(staged: DataFrame, plan: IngestPlan) -> DataFrame:
+    """Judge the rows that `staged_rows` left; the others are not among them."""
+    leaves = leaves_of(plan.dataset)
+    # What is left is in the file's encoding.
+    lines = staged.where(F.col(RULE) == LEFT).select(*reading.PLACE, F.col(reading.RAW).alias(reading.TEXT))
+    return _judged(_json_rows(lines, plan, leaves), plan, leaves)
+
+
+def without_left(staged: DataFrame) -> DataFrame:
+    """Leave out the rows that `left_rows` gives anew."""
+    return staged.where(~F.col(RULE).eqNullSafe(LEFT))
+
+
+def _judged(rows: DataFrame, plan: IngestPlan, leaves: Sequence[Leaf]) -> DataFrame:
+    return judged(typed(rows, plan.dataset, leaves), plan, leaves)
+
+
+def _json_rows(lines: DataFrame, plan: IngestPlan, leaves: Sequence[Leaf]) -> DataFrame:
+    limit = _limit(plan)
+    return documents.json_leaves(reading.json_objects(lines, limit), leaves, limit)
+
+
+def _limit(plan: IngestPlan) -> int:
+    return max_row_bytes(plan.dataset, plan.bounds.max_record_bytes, plan.bounds.max_event_bytes)
 
 
 def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> Iterator[DataFrame]:
-    dataset = plan.dataset
-    limit = max_row_bytes(dataset, plan.bounds.max_record_bytes, plan.bounds.max_event_bytes)
-
+    dataset, limit = plan.dataset, _limit(plan)
     looked_at = _looked_at(spark, plan)
     headers = {**plan.headers, **looked_at.headers}
 
@@ -43,9 +74,10 @@ def _parsed(spark: SparkSession, plan: IngestPlan, leaves: tuple[Leaf, ...]) -> 
         match FileFormat(format_name):
             case FileFormat.JSON_LINES:
                 rows = reading.lines(spark, files)
-                yield documents.json_leaves(
-                    reading.json_objects(rows, limit, _plain(rows, files, leaves)), leaves, limit
-                )
+                if plain := _plain(rows, files, leaves):
+                    yield documents.plain_leaves(plain.read(rows, limit), leaves)
+                else:
+                    yield _json_rows(rows, plan, leaves)
             case FileFormat.JSON_ARRAY:
                 yield documents.json_leaves(reading.json_elements(spark, files), leaves, limit)
             case FileFormat.CSV:

@@ -23,7 +23,6 @@ from jobs.ingest.transforms.documents import PROBLEM
 from jobs.ingest.transforms.leaves import IDENTITY_MAP, UNSET, Leaf
 from jobs.ingest.transforms.reading import PLACE
 
-IDENTITY_MAP_TYPE = "map<string,array<struct<id:string,primary:boolean>>>"
 _EXPECTED = {
     "date": "a date such as 2024-01-31",
     "timestamp": "an instant such as 2024-01-31T10:00:00Z",
@@ -46,11 +45,6 @@ def typed(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFram
     return judged.select(*PLACE, PROBLEM, *(F.when(sound, _quoted(leaf.value)).alias(leaf.name) for leaf in leaves))
 
 
-def leaf_type(leaf: Leaf) -> str:
-    """Return the type of a leaf's column, as Spark's DDL writes it."""
-    return IDENTITY_MAP_TYPE if leaf.type == IDENTITY_MAP else spark_type(leaf.type)
-
-
 def _with_texts(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
     """Add to each JSON value its kind, `k:<n>`, and to each scalar one its text, `t:<n>`."""
     added, columns = [], set(rows.columns)
@@ -58,9 +52,7 @@ def _with_texts(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
         if leaf.variant in columns:
             added.append(kind_of(_quoted(leaf.variant)).alias(leaf.kind))
             if not leaf.is_nested:
-                slow = _quoted(leaf.variant).try_cast("string")
-                text = F.coalesce(_quoted(leaf.plain), slow) if leaf.plain in columns else slow
-                added.append(text.alias(leaf.text))
+                added.append(_quoted(leaf.variant).try_cast("string").alias(leaf.text))
     return rows.select("*", *added)
 
 
@@ -79,8 +71,7 @@ def _value(leaf: Leaf, dataset: Dataset, columns: Collection[str]) -> Column:
     read = from_text(_quoted(leaf.text), leaf.type, dataset.timezone)
     if leaf.kind not in columns:
         return read
-    taken = takes(leaf.type, _quoted(leaf.kind))
-    return F.when(_quoted(leaf.plain).isNotNull() | taken if leaf.plain in columns else taken, read)
+    return F.when(takes(leaf.type, _quoted(leaf.kind)), read)
 
 
 def _identity_map(value: Column) -> Column:
@@ -107,10 +98,7 @@ def _value_problems(dataset: Dataset, leaves: Sequence[Leaf], columns: Sequence[
     for leaf in leaves:
         value = _quoted(leaf.value)
         if leaf.kind in columns:
-            given = is_given(_quoted(leaf.kind))
-            if leaf.plain in columns:
-                given = _quoted(leaf.plain).isNotNull() | given
-            problems.append(F.when(given & value.isNull(), _type_problem(leaf)))
+            problems.append(F.when(is_given(_quoted(leaf.kind)) & value.isNull(), _type_problem(leaf)))
         elif leaf.text in columns:
             problems.append(F.when(_quoted(leaf.text).isNotNull() & value.isNull(), _type_problem(leaf)))
         if leaf.field is not None:
@@ -153,7 +141,7 @@ def _row_problems(dataset: Dataset, leaves: Sequence[Leaf]) -> list[Column]:
         ]
     if UNSET in value:
         known = [leaf.name for leaf in leaves if leaf.field is not None]
-        unknown = F.exists(value[UNSET], lambda path: ~path.isin(*known) | path.isNull())
+        unknown = value[UNSET].isNotNull() & F.exists(value[UNSET], lambda path: ~path.isin(*known) | path.isNull())
         return [F.when(unknown, rules.UNKNOWN_FIELD.broken(field=f"in {UNSET}"))]
     return []
 

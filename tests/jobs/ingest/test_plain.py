@@ -6,16 +6,20 @@ import random
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Row, SparkSession
 
 from jobs.catalog.definitions import Dataset
 from jobs.catalog.records import InputFile
 from jobs.ingest.parsing import _SESSION_SETTINGS
 from jobs.ingest.transforms import documents, reading
+from jobs.ingest.transforms.documents import LEFT, PROBLEM
 from jobs.ingest.transforms.leaves import leaves_of
-from jobs.ingest.transforms.plain import is_plain, plain_rows
+from jobs.ingest.transforms.plain import plain_rows
 from jobs.ingest.transforms.reading import ROW
 from jobs.ingest.transforms.values import typed
+from jobs.settings import Settings
+from tests.builders import CITY, EMAIL, at, customer, write_csv, write_text
+from tests.jobs.ingest.workshop import Workshop
 
 LIMIT = 400
 DATASET = Dataset.model_validate(
@@ -86,15 +90,23 @@ def _all_lines() -> list[str]:
     return [*LINES, *one_key, *ids, *persons, *mixed]
 
 
-def _read(spark: SparkSession, file: Path, first: str | None) -> tuple[list[Row], DataFrame]:
+def _read(spark: SparkSession, file: Path, first: str | None) -> list[Row]:
     leaves = leaves_of(DATASET)
-    plain = None if first is None else plain_rows(leaves, [first])
     inputs = [
         InputFile(path=str(file), name=file.name, size_bytes=1, digest="0" * 64, format="jsonl", compression="none")
     ]
-    objects = reading.json_objects(reading.lines(spark, inputs), LIMIT, plain)
-    rows = typed(documents.json_leaves(objects, leaves, LIMIT), DATASET, leaves)
-    return rows.orderBy(ROW).collect(), objects
+    lines = reading.lines(spark, inputs)
+    if first is None:
+        rows = documents.json_leaves(reading.json_objects(lines, LIMIT), leaves, LIMIT)
+    else:
+        plain = plain_rows(leaves, [first])
+        assert plain is not None
+        rows = documents.plain_leaves(plain.read(lines, LIMIT), leaves)
+    return typed(rows, DATASET, leaves).orderBy(ROW).collect()
+
+
+def _is_left(row: Row) -> bool:
+    return row[PROBLEM] is not None and row[PROBLEM]["rule"] == LEFT
 
 
 @pytest.fixture
@@ -108,20 +120,21 @@ def test_a_row_has_the_same_values_and_problem_on_both_ways(session: SparkSessio
     lines = _all_lines()
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b"\n".join([*(line.encode() for line in lines), b'{"id": "\xff"}']))
-    slow, _ = _read(session, file, None)
-    fast, objects = _read(session, file, FIRST)
+    slow, fast = _read(session, file, None), _read(session, file, FIRST)
     for line, one, other in itertools.zip_longest([*lines, "not UTF-8"], slow, fast):
-        assert one == other, line
-    taken = objects.where(is_plain()).count()
+        if _is_left(other):
+            assert [one[name] for name in reading.PLACE] == [other[name] for name in reading.PLACE], line
+        else:
+            assert one == other, line
+    taken = sum(not _is_left(row) for row in fast)
     assert 100 < taken < len(lines) / 2, "most of these lines are made to be none"
 
 
 def test_what_follows_a_row_is_seen_on_both_ways(session: SparkSession, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"id": "1"},"end of row"] x')
-    for first in (None, FIRST):
-        rows, _ = _read(session, file, first)
-        assert rows[0]["@problem"]["rule"] == "malformed_json"
+    for first, rule in ((None, "malformed_json"), (FIRST, LEFT)):
+        assert _read(session, file, first)[0][PROBLEM]["rule"] == rule
 
 
 def test_rows_of_one_writer_are_plain_whatever_the_order_of_their_keys(session: SparkSession, tmp_path: Path) -> None:
@@ -129,8 +142,7 @@ def test_rows_of_one_writer_are_plain_whatever_the_order_of_their_keys(session: 
     lines = [json.dumps({**row, "id": str(n)} if n % 2 else {"seen": None, "id": str(n)}) for n in range(10)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(lines))
-    _, objects = _read(session, file, lines[1])
-    assert objects.where(is_plain()).count() == 10
+    assert not any(_is_left(row) for row in _read(session, file, lines[1]))
 
 
 @pytest.mark.parametrize("between", [(", ", ": "), (",", ":")])
@@ -144,9 +156,9 @@ def test_rows_as_their_writer_writes_them_need_no_pattern(
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(lines))
     monkeypatch.setattr("jobs.ingest.transforms.plain._object", lambda tree: "no such line")
-    fast, objects = _read(session, file, lines[0])
-    assert objects.where(is_plain()).count() == len(plain)
-    assert fast == _read(session, file, None)[0]
+    fast = _read(session, file, lines[0])
+    assert [_is_left(row) for row in fast] == [False] * len(plain) + [True] * len(odd)
+    assert fast[: len(plain)] == _read(session, file, None)[: len(plain)]
 
 
 def test_names_that_no_pattern_can_hold_leave_the_slow_way() -> None:
@@ -154,3 +166,34 @@ def test_names_that_no_pattern_can_hold_leave_the_slow_way() -> None:
         fields = [{"path": f"p{n}", "type": "string", "from": name} for n, name in enumerate(names)]
         leaves = leaves_of(Dataset.model_validate({"id": "d", "kind": "record", "fields": fields}))
         assert plain_rows(leaves, []) is None, names
+
+
+def test_a_batch_is_the_same_by_both_ways(
+    spark: SparkSession, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = [json.dumps(customer(f"c{n}", **{EMAIL: f"c{n}@x.io"})) for n in range(20)]
+    odd = [
+        "",
+        '{ "personID" : "c\\u0031" }',
+        '{"personID": "c2"} {}',
+        '{"personID": "c3", "age": 5}',
+        "\r",
+        plain[1] + "\r",
+    ]
+    mapped = json.dumps({"personID": "c4", "identityMap": {"email": [{"id": "c4@x.io"}]}})
+    lines = [*plain[:10], *odd, *plain[10:], mapped, json.dumps({EMAIL: "nobody@x.io"})]
+    found = []
+    for way, look_from in (("slow", 10**9), ("fast", 0)):
+        monkeypatch.setattr("jobs.ingest.transforms.staging._LOOK_FROM_BYTES", look_from)
+        with Workshop.open(spark, settings, tmp_path / way) as workshop:
+            workshop.apply()
+            first = write_text(workshop.folder / "a.jsonl", "\n".join(lines))
+            second = write_csv(workshop.folder / "b.csv", [{"personID": "c1", CITY: "Orléans"}])
+            # Past what is looked at before a batch is taken.
+            bad = workshop.folder / "c.jsonl"
+            bad.write_bytes("\n".join(plain * 60).encode() + b'\n{"personID": "\xff"}')
+            result = workshop.ingest_files("crm", first, second, bad, at=at(1))
+            tables = [workshop.content(name, "crm") for name in ("lake", "quarantine")]
+            found.append((tables, workshop.fragments("crm"), workshop.links("crm"), result.equation, result.refused))
+    assert found[0] == found[1]
+    assert {"malformed_json", "unknown_field", "bad_encoding"} <= found[0][-1].keys()
