@@ -64,6 +64,26 @@ def test_a_session_has_the_id_it_was_given_and_is_gone_afterwards(settings: Sett
         _open_and_close(settings, engine, session_id)
 
 
+def test_a_session_runs_what_was_compiled_for_another(settings: Settings, engine: Engine) -> None:
+    compiling = []
+    for _ in range(2):
+        with open_session(settings, engine, new_session_id()) as spark:
+            # The server of the tests compiles nothing by itself.
+            spark.conf.set("spark.sql.codegen.wholeStage", "true")
+            spark.conf.set("spark.sql.codegen.factoryMode", "CODEGEN_ONLY")
+            before = _nanoseconds_of_compiling(spark)
+            assert spark.range(7).selectExpr("sum(id * 31 + 17)").collect()[0][0] == 31 * 21 + 17 * 7
+            compiling.append(_nanoseconds_of_compiling(spark) - before)
+    first, second = compiling
+    assert first > 0
+    assert second == 0
+
+
+def _nanoseconds_of_compiling(spark: SparkSession) -> int:
+    generator = "org.apache.spark.sql.catalyst.expressions.codegen.CodeGenerator"
+    return int(spark.sql(f"SELECT reflect('{generator}', 'compileTime') FROM VALUES (1)").collect()[0][0])
+
+
 @pytest.mark.parametrize("end", ["kill -9", "interrupt", "SIGTERM", "SIGINT"])
 def test_an_attempt_that_ended_in_the_middle_of_a_write_commits_nothing_beside_its_retry(
     settings: Settings, engine: Engine, spark: SparkSession, store_root: str, end: str
