@@ -1,6 +1,6 @@
 """One attempt at one batch: read the files once, judge every row, write the batch's partition of each table.
 
-Order: the raw text is parsed once into a staging table, and there it is decided whether the share of refused rows fails
+Order: the files are read once into a staging table, and there it is decided whether the share of refused rows fails
 the batch; then the lake, the quarantine and, for a dataset that feeds the Profile store, events or fragments and links
 are written. Every write replaces the batch's own partition, so an attempt that died is overwritten by the next one, and
 the same batch twice equals once. Nothing here knows the catalog: readers see the rows once the caller has made the

@@ -1,4 +1,4 @@
-"""The files of a batch, parsed once: every row judged, numbered and counted. What ingesting and checking share."""
+"""The files of a batch, read once: every row judged, numbered and counted. What ingesting and checking share."""
 
 import logging
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import InvalidRequest, NotFound, StoreError, TesseraError
 from jobs.ingest.models import FileFormat, IngestPlan
-from jobs.ingest.transforms.documents import LEFT
+from jobs.ingest.transforms.documents import UNJUDGED
 from jobs.ingest.transforms.lake_source import landed_rows, landed_splits
 from jobs.ingest.transforms.numbering import Counted, Group, counted, counts_by_split, files_read, numbered, split_frame
-from jobs.ingest.transforms.staging import left_rows, staged_rows, without_left
+from jobs.ingest.transforms.staging import judged_late, staged_rows, without_unjudged
 from jobs.lake.staged import remove_staged, staging_path
 from jobs.lake.store import Store
 from jobs.session.progress import Progress
@@ -81,8 +81,8 @@ def _staged(spark: SparkSession, plan: IngestPlan, progress: Progress) -> Iterat
     try:
         staged = _stage(spark, plan, path)
         groups = _groups(staged)
-        if any(group.rule == LEFT for group in groups):
-            staged = _stage_left(spark, plan, staged, path)
+        if any(group.rule == UNJUDGED for group in groups):
+            staged = _stage_late(spark, plan, staged, path)
             groups = _groups(staged)
         yield staged, groups
     finally:
@@ -96,17 +96,17 @@ def _stage(spark: SparkSession, plan: IngestPlan, path: str) -> DataFrame:
     try:
         rows = landed_rows(spark, plan) if plan.from_lake else staged_rows(spark, plan)
         rows.write.mode("overwrite").parquet(path)
+        return spark.read.schema(rows.schema).parquet(path)
     except PySparkException as refused:
         raise _unreadable(refused) from refused
-    return spark.read.schema(rows.schema).parquet(path)
 
 
-def _stage_left(spark: SparkSession, plan: IngestPlan, staged: DataFrame, path: str) -> DataFrame:
+def _stage_late(spark: SparkSession, plan: IngestPlan, staged: DataFrame, path: str) -> DataFrame:
     try:
-        left_rows(staged, plan).write.mode("append").parquet(path)
+        judged_late(staged, plan).write.mode("append").parquet(path)
     except PySparkException as refused:
         raise _not_staged(refused) from refused
-    return without_left(spark.read.schema(staged.schema).parquet(path))
+    return without_unjudged(spark.read.schema(staged.schema).parquet(path))
 
 
 def _empty(spark: SparkSession, path: str) -> None:

@@ -51,8 +51,12 @@ _SESSION_SETTINGS = {
     # Whether the files of a version are there is maintenance's business: it keeps those of cuts for longer than a table
     # says, and a version that is put back may be the one of last month.
     "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
-    # A Connect server gives each session a class loader of its own, for jars that a client may add, and so compiles the
-    # code of every query anew for each job. Jobs add none: they share one, and what is compiled and optimized.
+}
+# A Connect server gives each session a class loader of its own, for jars that a client may add, and so compiles the
+# code of every query anew for each job. Jobs add none: they share one, and what is compiled and optimized. The server's
+# main program sets both over any configuration, and a session keeps what its first call finds; only a copy of a session
+# looks again.
+_SHARING = {
     "spark.sql.artifact.isolation.enabled": "false",
     "spark.sql.artifact.isolation.alwaysApplyClassloader": "false",
 }
@@ -91,8 +95,9 @@ def open_session(settings: Settings, engine: Engine, session_id: str) -> Iterato
     """
     with _as_client(settings, engine):
         address = _address(settings, engine)
-        session = _begin(settings, address, session_id)
+        session = _connect(settings, address, session_id)
         try:
+            _begin(settings, address, session)
             with signals_raise():
                 try:
                     yield cast(SparkSession, session)
@@ -182,30 +187,29 @@ def _connect(settings: Settings, address: str, session_id: str) -> ConnectSessio
     return session
 
 
-def _begin(settings: Settings, address: str, session_id: str) -> ConnectSession:
-    """Make the session of an attempt on the server, as a copy of one with the settings.
-
-    A session's class loader is settled by its first call; for a copy it is settled anew, by the settings.
-    """
+def _begin(settings: Settings, address: str, session: ConnectSession) -> None:
+    """Make the session on the server, as a copy of one that shares what is compiled, and set what jobs rely on."""
     template = _connect(settings, address, new_session_id())
     try:
-        for key, value in _SESSION_SETTINGS.items():
+        for key, value in _SHARING.items():
             template.conf.set(key, value)
-        _copy(template, session_id)
+        _copy(template, session.session_id)
+        for key, value in _SESSION_SETTINGS.items():
+            session.conf.set(key, value)
     except SparkConnectGrpcException as refused:
-        template.release_session_on_close = False
+        # One that does not answer would be asked for a minute to release them.
+        template.release_session_on_close = session.release_session_on_close = is_gone(refused)
         _explain(refused, address)
         raise
     finally:
         template.stop()
-    return _connect(settings, address, session_id)
 
 
 def _copy(template: ConnectSession, session_id: str) -> None:
     try:
         template.client.clone(session_id).close()
     except grpc.RpcError as refused:
-        # Of all calls only this one leaves its errors as they come.
+        # It leaves its errors as they come.
         template.client._handle_error(refused)
 
 
@@ -240,7 +244,8 @@ def _explain(ended: BaseException, address: str) -> None:
         return
     if is_gone(ended) or ended.getCondition() == "OPERATION_CANCELED":
         raise StoreError(
-            f"the session at {server} was ended from elsewhere: another attempt took over, or the server was restarted"
+            f"the session at {server} was ended from elsewhere: another attempt took over, or the server was restarted "
+            "or lost an answer"
         ) from ended
     status = ended.getGrpcStatusCode() if isinstance(ended, SparkConnectGrpcException) else None
     if status is grpc.StatusCode.UNAVAILABLE:

@@ -9,7 +9,8 @@ moment counts as running for ever (2 of 6 clients that were interrupted from the
 So the criterion is the thread: the server names it by the operation's id, and the SQL function `reflect` lists the
 threads of the driver, where a query over literals is evaluated. An operation that was interrupted and has no thread
 will never do anything more: it has ended, or it was interrupted before it began and then never begins. Once none is
-left, the session is released, after which the server accepts nothing more under its id.
+left, the session is released, after which the server accepts nothing more under its id: an attempt that was only to
+begin cannot make its session any more.
 """
 
 import logging
@@ -31,7 +32,8 @@ _GONE = (
     "INVALID_HANDLE.SESSION_NOT_FOUND",
     "INVALID_HANDLE.SESSION_CLOSED",
     "INVALID_HANDLE.SESSION_CHANGED",
-    # Somebody ended it, or is ending it, before it began.
+    # For a session that is only to begin: somebody ended it, or is ending it; or the server made it, and its answer was
+    # lost.
     "INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_ALREADY_CLOSED",
     "INVALID_CLONE_SESSION_REQUEST.TARGET_SESSION_ID_ALREADY_EXISTS",
 )
@@ -74,7 +76,7 @@ def end_operations(former: ConnectSession, observer: ConnectSession, timeout_sec
 
 
 def is_gone(error: PySparkException) -> bool:
-    """Say whether an error means that the server does not know the session, or no longer."""
+    """Say whether an error means that the session is not, or no longer, its client's to use."""
     return error.getCondition() in _GONE
 
 

@@ -21,8 +21,8 @@ PROBLEM = "@problem"
 _OBJECT = "map<string,variant>"
 # Stands in a staged row's rule where the line holds no row: counted for its number only.
 BLANK = "@blank"
-# There as well: the row's form is still to be judged, by `json_leaves`.
-LEFT = "@left"
+# There as well: the row is still to be judged, leaf by leaf (`staging.judged_late`).
+UNJUDGED = "@unjudged"
 
 
 def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> DataFrame:
@@ -48,8 +48,8 @@ def json_leaves(rows: DataFrame, leaves: Sequence[Leaf], max_bytes: int) -> Data
 
 
 def plain_leaves(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
-    """Take the leaves out of rows that were read by `plain.Plain.read`; those that are not plain are `LEFT`."""
-    problem = F.when(F.col(TEXT).isNull(), _not_utf8()).when(~is_plain(), rules.problem_of(LEFT))
+    """Take the leaves out of rows that were read by `plain.Plain.read`; those that are not plain are `UNJUDGED`."""
+    problem = F.when(F.col(TEXT).isNull(), _not_utf8()).when(~is_plain(), rules.problem_of(UNJUDGED))
     values = [
         F.lit(None).cast(leaf_type(leaf)).alias(leaf.value) if leaf.is_nested else plain_text(leaf).alias(leaf.text)
         for leaf in leaves

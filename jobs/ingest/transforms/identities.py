@@ -34,8 +34,9 @@ def judged(rows: DataFrame, plan: IngestPlan, leaves: Sequence[Leaf]) -> DataFra
         leaves: of the dataset.
 
     Returns:
-        `@path`, `@block`, `@row`; `@raw` (null unless refused), `@rule`, `@message`; `@lands` boolean: goes to the
-        lake; `@fit` boolean: the Profile store can take it; `@identity` string: primary identity; and the leaves.
+        `@path`, `@block`, `@row`; `@raw`, null unless the row is refused or still to be judged; `@rule`, `@message`;
+        `@lands` boolean: goes to the lake; `@fit` boolean: the Profile store can take it; `@identity` string: primary
+        identity; and the leaves.
     """
     chosen = _with_primary(rows, plan.dataset, plan.namespaces)
     judged_rows = chosen.select("*", F.coalesce(*_profile_problems(plan)).alias(_JUDGED))
@@ -118,7 +119,7 @@ def _mapped(namespaces: Sequence[Namespace]) -> Column:
         return F.transform(items, lambda item: entry(key, item))
 
     found = F.flatten(F.transform(F.array_sort(F.map_keys(IDENTITY_MAP)), entries))
-    # Where no row has it, nothing is left of this or of what looks into it: Spark compiles no lambda.
+    # Where no row has it, Spark drops this and what looks for a problem in it, and compiles no lambda.
     return F.when(F.col(IDENTITY_MAP).isNotNull(), found)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, functions as F
 
 from jobs.ingest.transforms.leaves import Leaf
-from jobs.ingest.transforms.reading import TEXT
+from jobs.ingest.transforms.reading import PLACE, TEXT
 
 _SPACE = r"[ \t\r\n]*+"
 # Escaped surrogates go the slow way: half of a pair is no letter.
@@ -72,7 +72,7 @@ class Plain:
         parsed = rows.select("*", F.when(F.octet_length(TEXT) <= max_bytes, read).alias(_READ))
         as_written = self._written(self.tree, self.sample, F.col(_READ)) == F.col(TEXT)
         matches = F.col(TEXT).rlike(rf"\A{_SPACE}{_object(self.tree)}{_SPACE}\z")
-        return parsed.select(*rows.columns, F.when(as_written | matches, F.col(_READ)).alias(_PLAIN))
+        return parsed.select(*PLACE, TEXT, F.when(as_written | matches, F.col(_READ)).alias(_PLAIN))
 
     def _written(self, tree: Mapping[str, _Node], sample: Any, values: Column) -> Column:
         """Write an object down as the file does; what is null is left out."""
@@ -100,15 +100,28 @@ def plain_text(leaf: Leaf) -> Column:
 
 
 def plain_rows(leaves: Sequence[Leaf], first_lines: Iterable[str]) -> Plain | None:
-    """Describe the plain rows of files that begin with these lines; None where every row must go the slow way."""
+    """Describe the plain rows of files that begin with these lines; None where rows must go the slow way."""
     tree = _tree(leaves)
     if tree is None:
         return None
     lines = list(first_lines)
     samples = [row for line in lines if isinstance(row := _parsed(line), dict)]
+    if samples and all(_holds_nested(row, leaves) for row in samples):
+        return None
     fullest: Mapping[str, Any] = max(samples, key=lambda row: len(json.dumps(row)), default={})
     is_spaced = any('": ' in line for line in lines)
     return Plain(_in_order(tree, fullest), fullest, (", ", ": ") if is_spaced else (",", ":"))
+
+
+def _holds_nested(row: Any, leaves: Iterable[Leaf]) -> bool:
+    """Tell whether a row has an array or an object where a field takes one: then it is not plain."""
+    found = []
+    for leaf in leaves:
+        value = row
+        for part in leaf.source.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        found.append(leaf.is_nested and value is not None)
+    return any(found)
 
 
 def _parsed(line: str) -> Any:

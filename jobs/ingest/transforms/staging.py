@@ -1,7 +1,7 @@
 """All files of a batch as one frame of typed rows, each with the rule that it breaks.
 
-JSON lines are read in two steps: plain rows (`plain`) at once, and those that were left, mostly none, from what the
-first step wrote.
+JSON lines are judged in two steps where most are plain (`plain`): those at once, the others from what the first step
+wrote.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from jobs.catalog.encodings import java_encoding
 from jobs.catalog.records import InputFile
 from jobs.ingest.models import FileFormat, IngestPlan
 from jobs.ingest.transforms import columnar, documents, reading
-from jobs.ingest.transforms.documents import LEFT
+from jobs.ingest.transforms.documents import UNJUDGED
 from jobs.ingest.transforms.headers import check_header, csv_names
 from jobs.ingest.transforms.identities import RULE, judged
 from jobs.ingest.transforms.leaves import Leaf, leaves_of, max_row_bytes
@@ -29,23 +29,23 @@ _LINES_LOOKED_AT = 20
 def staged_rows(spark: SparkSession, plan: IngestPlan) -> DataFrame:
     """Read the files of a batch: a row per line, array element or Parquet row, as `identities.judged` describes it.
 
-    A row whose rule is `LEFT` is not judged yet.
+    A row whose rule is `UNJUDGED` is not judged yet.
     """
     leaves = leaves_of(plan.dataset)
     return reduce(DataFrame.unionByName, [_judged(rows, plan, leaves) for rows in _parsed(spark, plan, leaves)])
 
 
-def left_rows(staged: DataFrame, plan: IngestPlan) -> DataFrame:
-    """Judge the rows that `staged_rows` left; the others are not among them."""
+def judged_late(staged: DataFrame, plan: IngestPlan) -> DataFrame:
+    """Judge the rows that `staged_rows` did not, and only those."""
     leaves = leaves_of(plan.dataset)
-    # What is left is in the file's encoding.
-    lines = staged.where(F.col(RULE) == LEFT).select(*reading.PLACE, F.col(reading.RAW).alias(reading.TEXT))
+    # What is not in the file's encoding is judged already.
+    lines = staged.where(F.col(RULE) == UNJUDGED).select(*reading.PLACE, F.col(reading.RAW).alias(reading.TEXT))
     return _judged(_json_rows(lines, plan, leaves), plan, leaves)
 
 
-def without_left(staged: DataFrame) -> DataFrame:
-    """Leave out the rows that `left_rows` gives anew."""
-    return staged.where(~F.col(RULE).eqNullSafe(LEFT))
+def without_unjudged(staged: DataFrame) -> DataFrame:
+    """Leave out what `judged_late` gives anew."""
+    return staged.where(~F.col(RULE).eqNullSafe(UNJUDGED))
 
 
 def _judged(rows: DataFrame, plan: IngestPlan, leaves: Sequence[Leaf]) -> DataFrame:

@@ -36,40 +36,40 @@ def typed(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFram
     Returns:
         `@path`, `@block`, `@row`, `@raw`, `@problem`, and one column per leaf, by its name.
     """
-    texts = _with_texts(rows, leaves)
-    valued = _with_values(texts, dataset, leaves)
-    broken = [*_value_problems(dataset, leaves, valued.columns), *_row_problems(dataset, leaves)]
+    # Asked once: each time the server analyses all of the plan.
+    given = frozenset(rows.columns)
+    valued = _with_values(_with_texts(rows, leaves, given), dataset, leaves, given)
+    broken = [*_value_problems(dataset, leaves, given), *_row_problems(dataset, leaves)]
     problem = F.coalesce(F.col(PROBLEM), *broken)
     judged = valued.select(*PLACE, problem.alias(PROBLEM), *(_quoted(leaf.value) for leaf in leaves))
     sound = F.col(PROBLEM).isNull()
     return judged.select(*PLACE, PROBLEM, *(F.when(sound, _quoted(leaf.value)).alias(leaf.name) for leaf in leaves))
 
 
-def _with_texts(rows: DataFrame, leaves: Sequence[Leaf]) -> DataFrame:
+def _with_texts(rows: DataFrame, leaves: Sequence[Leaf], given: Collection[str]) -> DataFrame:
     """Add to each JSON value its kind, `k:<n>`, and to each scalar one its text, `t:<n>`."""
-    added, columns = [], set(rows.columns)
+    added = []
     for leaf in leaves:
-        if leaf.variant in columns:
+        if leaf.variant in given:
             added.append(kind_of(_quoted(leaf.variant)).alias(leaf.kind))
             if not leaf.is_nested:
                 added.append(_quoted(leaf.variant).try_cast("string").alias(leaf.text))
     return rows.select("*", *added)
 
 
-def _with_values(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf]) -> DataFrame:
+def _with_values(rows: DataFrame, dataset: Dataset, leaves: Sequence[Leaf], given: Collection[str]) -> DataFrame:
     """Add to each leaf its typed value, `x:<n>`, null where it is absent or not of the type."""
-    columns = set(rows.columns)
-    added = [_value(leaf, dataset, columns).alias(leaf.value) for leaf in leaves if leaf.value not in columns]
+    added = [_value(leaf, dataset, given).alias(leaf.value) for leaf in leaves if leaf.value not in given]
     return rows.select("*", *added)
 
 
-def _value(leaf: Leaf, dataset: Dataset, columns: Collection[str]) -> Column:
+def _value(leaf: Leaf, dataset: Dataset, given: Collection[str]) -> Column:
     if leaf.type == IDENTITY_MAP:
         return _identity_map(_quoted(leaf.variant))
     if leaf.is_nested:
         return from_variant(_quoted(leaf.variant), leaf.type, dataset.timezone)
     read = from_text(_quoted(leaf.text), leaf.type, dataset.timezone)
-    if leaf.kind not in columns:
+    if leaf.variant not in given:
         return read
     return F.when(takes(leaf.type, _quoted(leaf.kind)), read)
 
@@ -93,13 +93,13 @@ def _identity_map(value: Column) -> Column:
     return F.when(sound, F.transform_values(entries, lambda _, items: F.transform(items, read)))
 
 
-def _value_problems(dataset: Dataset, leaves: Sequence[Leaf], columns: Sequence[str]) -> list[Column]:
+def _value_problems(dataset: Dataset, leaves: Sequence[Leaf], given: Collection[str]) -> list[Column]:
     problems = []
     for leaf in leaves:
         value = _quoted(leaf.value)
-        if leaf.kind in columns:
+        if leaf.variant in given:
             problems.append(F.when(is_given(_quoted(leaf.kind)) & value.isNull(), _type_problem(leaf)))
-        elif leaf.text in columns:
+        elif leaf.text in given:
             problems.append(F.when(_quoted(leaf.text).isNotNull() & value.isNull(), _type_problem(leaf)))
         if leaf.field is not None:
             problems.extend(_constraint_problems(leaf.name, leaf.field, value, dataset.timezone))

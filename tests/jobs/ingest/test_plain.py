@@ -10,12 +10,14 @@ from pyspark.sql import Row, SparkSession
 
 from jobs.catalog.definitions import Dataset
 from jobs.catalog.records import InputFile
+from jobs.ingest import parsing
 from jobs.ingest.parsing import _SESSION_SETTINGS
 from jobs.ingest.transforms import documents, reading
-from jobs.ingest.transforms.documents import LEFT, PROBLEM
+from jobs.ingest.transforms.documents import PROBLEM, UNJUDGED
 from jobs.ingest.transforms.leaves import leaves_of
 from jobs.ingest.transforms.plain import plain_rows
 from jobs.ingest.transforms.reading import ROW
+from jobs.ingest.transforms.staging import judged_late
 from jobs.ingest.transforms.values import typed
 from jobs.settings import Settings
 from tests.builders import CITY, EMAIL, at, customer, write_csv, write_text
@@ -105,8 +107,8 @@ def _read(spark: SparkSession, file: Path, first: str | None) -> list[Row]:
     return typed(rows, DATASET, leaves).orderBy(ROW).collect()
 
 
-def _is_left(row: Row) -> bool:
-    return row[PROBLEM] is not None and row[PROBLEM]["rule"] == LEFT
+def _is_unjudged(row: Row) -> bool:
+    return row[PROBLEM] is not None and row[PROBLEM]["rule"] == UNJUDGED
 
 
 @pytest.fixture
@@ -122,18 +124,18 @@ def test_a_row_has_the_same_values_and_problem_on_both_ways(session: SparkSessio
     file.write_bytes(b"\n".join([*(line.encode() for line in lines), b'{"id": "\xff"}']))
     slow, fast = _read(session, file, None), _read(session, file, FIRST)
     for line, one, other in itertools.zip_longest([*lines, "not UTF-8"], slow, fast):
-        if _is_left(other):
+        if _is_unjudged(other):
             assert [one[name] for name in reading.PLACE] == [other[name] for name in reading.PLACE], line
         else:
             assert one == other, line
-    taken = sum(not _is_left(row) for row in fast)
+    taken = sum(not _is_unjudged(row) for row in fast)
     assert 100 < taken < len(lines) / 2, "most of these lines are made to be none"
 
 
 def test_what_follows_a_row_is_seen_on_both_ways(session: SparkSession, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"id": "1"},"end of row"] x')
-    for first, rule in ((None, "malformed_json"), (FIRST, LEFT)):
+    for first, rule in ((None, "malformed_json"), (FIRST, UNJUDGED)):
         assert _read(session, file, first)[0][PROBLEM]["rule"] == rule
 
 
@@ -142,7 +144,7 @@ def test_rows_of_one_writer_are_plain_whatever_the_order_of_their_keys(session: 
     lines = [json.dumps({**row, "id": str(n)} if n % 2 else {"seen": None, "id": str(n)}) for n in range(10)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(lines))
-    assert not any(_is_left(row) for row in _read(session, file, lines[1]))
+    assert not any(_is_unjudged(row) for row in _read(session, file, lines[1]))
 
 
 @pytest.mark.parametrize("between", [(", ", ": "), (",", ":")])
@@ -157,8 +159,16 @@ def test_rows_as_their_writer_writes_them_need_no_pattern(
     file.write_text("\n".join(lines))
     monkeypatch.setattr("jobs.ingest.transforms.plain._object", lambda tree: "no such line")
     fast = _read(session, file, lines[0])
-    assert [_is_left(row) for row in fast] == [False] * len(plain) + [True] * len(odd)
+    assert [_is_unjudged(row) for row in fast] == [False] * len(plain) + [True] * len(odd)
     assert fast[: len(plain)] == _read(session, file, None)[: len(plain)]
+
+
+def test_where_no_row_is_plain_none_is_tried() -> None:
+    leaves = leaves_of(DATASET)
+    with_tags, mapped = '{"id": "1", "tags": ["a"]}', '{"id": "1", "identityMap": {"email": [{"id": "a@x.io"}]}}'
+    assert plain_rows(leaves, [with_tags, mapped]) is None
+    assert plain_rows(leaves, [with_tags, mapped, '{"id": "1", "tags": null}']) is not None
+    assert plain_rows(leaves, [with_tags, "no row"]) is None
 
 
 def test_names_that_no_pattern_can_hold_leave_the_slow_way() -> None:
@@ -182,7 +192,8 @@ def test_a_batch_is_the_same_by_both_ways(
     ]
     mapped = json.dumps({"personID": "c4", "identityMap": {"email": [{"id": "c4@x.io"}]}})
     lines = [*plain[:10], *odd, *plain[10:], mapped, json.dumps({EMAIL: "nobody@x.io"})]
-    found = []
+    found, late = [], []
+    monkeypatch.setattr(parsing, "judged_late", lambda *args: late.append(args) or judged_late(*args))
     for way, look_from in (("slow", 10**9), ("fast", 0)):
         monkeypatch.setattr("jobs.ingest.transforms.staging._LOOK_FROM_BYTES", look_from)
         with Workshop.open(spark, settings, tmp_path / way) as workshop:
@@ -196,4 +207,5 @@ def test_a_batch_is_the_same_by_both_ways(
             tables = [workshop.content(name, "crm") for name in ("lake", "quarantine")]
             found.append((tables, workshop.fragments("crm"), workshop.links("crm"), result.equation, result.refused))
     assert found[0] == found[1]
+    assert len(late) == 1
     assert {"malformed_json", "unknown_field", "bad_encoding"} <= found[0][-1].keys()

@@ -13,8 +13,9 @@ import pandas
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.ingest import job
+from jobs.ingest import job, parsing
 from jobs.ingest.models import FileFormat, IngestResult
+from jobs.ingest.transforms import staging
 from jobs.ingest.transforms.rules import RULES
 from jobs.settings import Settings
 from tests.builders import NAMESPACES, Row, at, field, identity, web, write_csv, write_text
@@ -115,8 +116,9 @@ class Judged:
     expected: dict[str, list[str]]
     quarantine: list[tuple[Any, ...]]
     lake: list[tuple[Any, ...]]
-    again: list[tuple[Any, ...]]
-    lake_again: list[tuple[Any, ...]]
+    # Quarantine and lake once more: in many splits, and with the fast way of JSON lines, too.
+    again: list[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]
+    judged_late: int
 
 
 def _nested(flat: Row) -> Row:
@@ -189,13 +191,19 @@ def judged(
         lake = workshop.lake("orders", *names)
         spark.conf.set("spark.sql.files.maxPartitionBytes", "8000")
         spark.conf.set("spark.sql.files.openCostInBytes", "0")
+        again, late = [], []
         try:
-            job.run(spark, plan, Silent())
+            for look_from in (staging._LOOK_FROM_BYTES, 0):
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(staging, "_LOOK_FROM_BYTES", look_from)
+                    patch.setattr(parsing, "judged_late", lambda *args: late.append(args) or staging.judged_late(*args))
+                    job.run(spark, plan, Silent())
+                found = workshop.quarantine("orders", "file", "line", "rule", "message", "raw")
+                again.append((found, workshop.lake("orders", *names)))
         finally:
             spark.conf.unset("spark.sql.files.maxPartitionBytes")
             spark.conf.unset("spark.sql.files.openCostInBytes")
-        again = workshop.quarantine("orders", "file", "line", "rule", "message", "raw")
-        yield Judged(workshop, result, expected, quarantine, lake, again, workshop.lake("orders", *names))
+        yield Judged(workshop, result, expected, quarantine, lake, again, len(late))
 
 
 @pytest.mark.parametrize("file", ["a.jsonl", "b.json", "c.csv", "d.parquet"])
@@ -249,8 +257,8 @@ def test_rows_refused_for_profile_only_are_in_the_lake_too(judged: Judged) -> No
 
 
 def test_numbers_and_rules_do_not_depend_on_where_files_are_split(judged: Judged) -> None:
-    assert judged.again == judged.quarantine
-    assert judged.lake_again == judged.lake
+    assert judged.again == [(judged.quarantine, judged.lake)] * 2
+    assert judged.judged_late == 1
 
 
 def test_the_row_equation_holds(judged: Judged) -> None:

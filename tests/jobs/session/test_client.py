@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 from jobs.errors import InvalidRequest, StoreError
-from jobs.session.client import interrupt, new_session_id, open_session
+from jobs.session.client import _SESSION_SETTINGS, interrupt, new_session_id, open_session
 from jobs.session.engines import Engine
 from jobs.session.operations import operation_threads
 from jobs.settings import Settings
@@ -64,15 +65,31 @@ def test_a_session_has_the_id_it_was_given_and_is_gone_afterwards(settings: Sett
         _open_and_close(settings, engine, session_id)
 
 
+def test_a_session_has_the_settings_that_contents_depend_on(settings: Settings, engine: Engine) -> None:
+    with open_session(settings, engine, new_session_id()) as spark:
+        assert {name: spark.conf.get(name) for name in _SESSION_SETTINGS} == _SESSION_SETTINGS
+
+
+def test_a_session_that_is_being_ended_does_not_begin(settings: Settings, engine: Engine) -> None:
+    session_id = new_session_id()
+    address = f"{engine.target};user_id=tessera;session_id={session_id}"
+    other = cast(ConnectSession, SparkSession.builder.remote(address).create())
+    other.interruptAll()
+    with pytest.raises(StoreError, match="was ended from elsewhere"):
+        _open_and_close(settings, engine, session_id)
+    other.stop()
+
+
 def test_a_session_runs_what_was_compiled_for_another(settings: Settings, engine: Engine) -> None:
+    factor = random.randrange(10**9)
     compiling = []
     for _ in range(2):
         with open_session(settings, engine, new_session_id()) as spark:
-            # The server of the tests compiles nothing by itself.
+            # The server of the tests compiles nothing by itself, so that it is all of this query.
             spark.conf.set("spark.sql.codegen.wholeStage", "true")
             spark.conf.set("spark.sql.codegen.factoryMode", "CODEGEN_ONLY")
             before = _nanoseconds_of_compiling(spark)
-            assert spark.range(7).selectExpr("sum(id * 31 + 17)").collect()[0][0] == 31 * 21 + 17 * 7
+            assert spark.range(7).selectExpr(f"sum(id * {factor})").collect()[0][0] == factor * 21
             compiling.append(_nanoseconds_of_compiling(spark) - before)
     first, second = compiling
     assert first > 0
