@@ -115,13 +115,13 @@ def plain_rows(leaves: Sequence[Leaf], first_lines: Iterable[str]) -> Plain | No
 
 def _holds_nested(row: Any, leaves: Iterable[Leaf]) -> bool:
     """Tell whether a row has an array or an object where a field takes one: then it is not plain."""
-    found = []
-    for leaf in leaves:
-        value = row
-        for part in leaf.source.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        found.append(leaf.is_nested and value is not None)
-    return any(found)
+    return any(_found(row, leaf.source) is not None for leaf in leaves if leaf.is_nested)
+
+
+def _found(row: Any, source: str) -> Any:
+    for part in source.split("."):
+        row = row.get(part) if isinstance(row, dict) else None
+    return row
 
 
 def _parsed(line: str) -> Any:
