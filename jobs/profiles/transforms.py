@@ -12,9 +12,9 @@ from pyspark.sql import Column as SparkColumn, DataFrame, functions as F
 
 from jobs.catalog.definitions import Dataset, Namespace
 from jobs.identities.transforms import IDENTITY, profile_id_of
-from jobs.ingest.transforms.casting import spark_type
 from jobs.ingest.transforms.identities import identities
-from jobs.ingest.transforms.leaves import IDENTITY_MAP_TYPE, leaves_of
+from jobs.ingest.transforms.leaves import leaves_of
+from jobs.ingest.transforms.types import IDENTITY_MAP_TYPE, spark_type
 from jobs.lake.keyed_table import AT, DELETE, OP, ORD, PUT, SEQ, KeyedTable, Mode
 from jobs.lake.sql import quoted
 from jobs.lake.store import Store

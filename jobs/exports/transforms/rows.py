@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame, Row, functions as F
 
 from jobs.exports.models import EVENTS, Counts, ExportPlan
 from jobs.exports.transforms.shape import commented, nested
-from jobs.ingest.transforms.leaves import IDENTITY_MAP_TYPE
+from jobs.ingest.transforms.types import IDENTITY_MAP_TYPE
 from jobs.lake.sql import quoted
 from jobs.merge_policies.models import IDENTITY_MAP
 from jobs.profiles.models import ARE_PRIMARY, HAS_RECORDS, IDENTITIES, IDENTITY_COUNT, PROFILE_ID, UPDATED_AT

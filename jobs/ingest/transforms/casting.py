@@ -5,15 +5,14 @@ number `12.50` is no string (its zero is lost already), the JSON integer `12` is
 the caller compares with the text to tell it from an absent value. Fractions of a second beyond microseconds are cut.
 """
 
-import re
-
 from pyspark.sql import Column, functions as F
+
+from jobs.ingest.transforms.types import NESTED, spark_type
 
 _TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _ZONE = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-_NESTED = re.compile(r"(array<|map<string,)(.+)>")
 # Kinds of JSON values, as schema_of_variant names them, that each type takes; a decimal's kind is DECIMAL(p,s).
 _KINDS = {
     "string": ("STRING", "BIGINT"),
@@ -26,19 +25,6 @@ _KINDS = {
     "date": ("STRING",),
     "timestamp": ("STRING",),
 }
-_SPARK_TYPES = {"integer": "int", "long": "bigint"}
-
-
-def spark_type(declared: str) -> str:
-    """Return a field's type as Spark's DDL writes it."""
-    if nested := _NESTED.fullmatch(declared):
-        return f"{nested[1]}{spark_type(nested[2])}>"
-    return _SPARK_TYPES.get(declared, declared)
-
-
-def is_nested(declared: str) -> bool:
-    """Tell whether a type is array<T> or map<string,T>."""
-    return _NESTED.fullmatch(declared) is not None
 
 
 def kind_of(value: Column) -> Column:
@@ -81,7 +67,7 @@ def from_text(text: Column, declared: str, timezone: str) -> Column:
 
 def from_variant(value: Column, declared: str, timezone: str) -> Column:
     """Read a JSON array or object as array<T> or map<string,T>; null when any element is not of the type."""
-    nested = _NESTED.fullmatch(declared)
+    nested = NESTED.fullmatch(declared)
     if nested is None:
         raise ValueError(f"{declared} is a scalar type")
     element = nested[2]

@@ -12,10 +12,10 @@ from jobs.catalog.definitions import Dataset
 from jobs.catalog.records import InputFile
 from jobs.errors import InvalidRequest, known_here
 from jobs.ingest.transforms import rules
-from jobs.ingest.transforms.casting import spark_type
 from jobs.ingest.transforms.documents import PROBLEM
 from jobs.ingest.transforms.leaves import Leaf
 from jobs.ingest.transforms.reading import BLOCK, PATH, RAW, ROW, literal_path
+from jobs.ingest.transforms.types import spark_type
 
 _TAKEN_AS_TEXT = {
     "string": (T.StringType, T.IntegralType),

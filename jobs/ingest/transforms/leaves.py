@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from jobs.catalog.definitions import Dataset, DatasetField, DatasetKind
-from jobs.ingest.transforms.casting import spark_type
+from jobs.ingest.transforms.types import IDENTITY_MAP_TYPE, spark_type
 
 IDENTITY_MAP, UNSET = "identityMap", "_unset"
-IDENTITY_MAP_TYPE = "map<string,array<struct<id:string,primary:boolean>>>"
 
 
 @dataclass(frozen=True)

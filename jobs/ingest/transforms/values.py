@@ -9,19 +9,11 @@ from pyspark.sql import Column, DataFrame, functions as F
 
 from jobs.catalog.definitions import Dataset, DatasetField, DatasetKind
 from jobs.ingest.transforms import rules
-from jobs.ingest.transforms.casting import (
-    from_text,
-    from_variant,
-    has_format,
-    is_given,
-    is_nested,
-    kind_of,
-    spark_type,
-    takes,
-)
+from jobs.ingest.transforms.casting import from_text, from_variant, has_format, is_given, kind_of, takes
 from jobs.ingest.transforms.documents import PROBLEM
 from jobs.ingest.transforms.leaves import IDENTITY_MAP, UNSET, Leaf
 from jobs.ingest.transforms.reading import PLACE
+from jobs.ingest.transforms.types import is_nested, spark_type
 
 _EXPECTED = {
     "date": "a date such as 2024-01-31",
