@@ -28,9 +28,9 @@ from jobs.session.progress import LogProgress
 from jobs.settings import Settings
 from jobs.turns import new_attempt
 
-LINES = 500_000
-# HotSpot optimizes what a parse runs for some rounds; then it is warm.
-WARMING, ROUNDS = 3, 7
+LINES = 700_000
+# HotSpot optimizes what a parse runs for about seven rounds of each kind; then it is warm.
+WARMING, ROUNDS = 7, 12
 _FIELDS = {
     "personID": "string",
     "personalEmail.address": "string",
