@@ -10,8 +10,8 @@ shows: how many profiles, and as which version. The tables are `exports/<dataset
 the README shows how to open them.
 
 **Running it again is safe.** The dataset has the rows of the last job that succeeded; a job that fails leaves those of
-before, and whoever reads them meanwhile goes on reading. A second job to the same dataset waits for the first, jobs to
-other datasets do not.
+before, and whoever reads them meanwhile goes on reading. A second job to the same dataset waits for the first; how
+many to different ones run at once is `dags.max_active_runs`.
 
 **To cancel it**, mark the run as failed, or `tessera export --cancel ID`: the Spark work stops within seconds, and the
 dataset stays as it was.

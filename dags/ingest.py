@@ -1,7 +1,7 @@
 """Ingest one batch of files into a dataset.
 
-**When it runs.** By hand with the form, by `tessera ingest --via-airflow`, and for every new batch that another DAG or
-the API hands over. It has no schedule of its own.
+**When it runs.** By hand with the form, by `tessera ingest --via-airflow`, by Airflow's REST API, and for every file
+that `scan_landing` takes. It has no schedule of its own.
 
 **What it does.** `accept_batch` checks the request and the files and writes the batch's record; `ingest_batch` parses
 the files once, lands the accepted rows in `lake/<dataset>` and the refused ones, each with its reason, in
@@ -14,7 +14,8 @@ same batch id with other files is refused, and so is one whose data was deleted.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds and nothing half-written is visible.
 
-**How long it takes.** About 6 MB of JSON lines a second on two cores, and half a minute of starting tasks. Batches of
+**How long it takes.** About 10 MB of JSON lines a second on two cores, less on a Spark that has just started,
+and half a minute of starting tasks. Batches of
 one dataset run one after the other; a run that waits holds no worker.
 """
 

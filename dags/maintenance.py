@@ -4,10 +4,10 @@
 its own, or the note says that Airflow could not be asked for one. By hand with the form or by `tessera maintain
 --via-airflow`, for one sandbox and for some of the steps only.
 
-**What it does.** In this order, each step by itself: `orphans` closes batches and export jobs whose run was lost and
-removes what they and failed batches left; `fold` and `compact` merge what single batches wrote, which changes no
-answer; `verify` makes a random slice of the profiles anew and compares it with the views, where a difference fails the
-run; `purge` removes what killed attempts staged, replays that are over, former generations, views of deleted merge
+**What it does.** In this order, each step by itself: `orphans` closes batches, export jobs and deletions whose run was
+lost and removes what they and failed batches left; `fold` and `compact` merge what single batches wrote, which changes
+no answer; `verify` makes a random slice of the profiles anew and compares it with the views, where a difference fails
+the run; `purge` removes what killed attempts staged, replays that are over, former generations, views of deleted merge
 policies and rows of batches that no record knows; `vacuum` removes files that no table has had for longer than the
 retention; `logs` drops old run folders and logs of this platform. The note says how many of what, and how many bytes,
 step by step.

@@ -88,7 +88,7 @@ def accept_snapshots() -> list[str]:
 with DAG(
     "profile_snapshots",
     dag_display_name="Take the daily snapshot of the profiles",
-    description="All profiles under every merge policy to the datasets Profile Attribute <policy>",
+    description="The profiles with record data under every merge policy to the datasets Profile Attribute <policy>",
     doc_md=__doc__,
     schedule=daily,
     params=form(SnapshotParams, examples={"sandbox": known_sandboxes(settings.home)}),

@@ -16,7 +16,7 @@ from launcher.steps import say, warn
 USAGE = """Usage: ./run COMMAND
 
   demo       set up, start the platform, ingest real purchases, print what came of it; the platform stays up
-  test       set up, run every check and test; further arguments go to pytest
+  test       set up, run every check and the tests; further arguments go to pytest
   up         set up and start the platform: Airflow and a Spark server
   down       stop it; leaves no process
   status     what runs, the address of the pages, user and password          [--json]
@@ -54,6 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         warn("run: interrupted; running it again goes on where it was")
         return 130
+    except BrokenPipeError:
+        # Whoever reads has seen enough: `./run doctor | head -1`. Python would still try to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _go_on_in_venv(arguments: Sequence[str]) -> None:

@@ -35,7 +35,9 @@ _Dataset = Annotated[
 _Batch = Annotated[str | None, typer.Option("--batch", help="Batch of a dataset of events to delete.")]
 _Lake = Annotated[
     bool | None,
-    typer.Option("--lake/--keep-lake", help="Delete its rows in the lake and its links, too. Default: keep them."),
+    typer.Option(
+        "--lake/--keep-lake", help="Delete its rows in lake and quarantine, and its links, too. Default: keep."
+    ),
 ]
 _Note = Annotated[str | None, typer.Option("--note", help="Why, for whoever approves.")]
 _NotBefore = Annotated[str | None, typer.Option("--not-before", help="Instant before which nothing is deleted.")]

@@ -22,7 +22,7 @@ from jobs.settings import Settings
 
 _DAG, _RUN = "export_jobs", "cli"
 
-_File = Annotated[Path | None, typer.Argument(help="The request as JSON, as the API takes it; or use the options.")]
+_File = Annotated[Path | None, typer.Argument(help="The request as a JSON file, see the README; or use the options.")]
 _Dataset = Annotated[str | None, typer.Option("--dataset", help="Dataset of kind profiles to write.")]
 _Create = Annotated[bool, typer.Option("--create", help="Make the dataset when there is none.")]
 _Name = Annotated[str, typer.Option("--name", help="Name, for people, of a dataset that is made.")]

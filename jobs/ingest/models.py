@@ -45,11 +45,11 @@ class IngestParams(BaseModel):
     dataset: DatasetId = Field(description="Id of the dataset that the rows belong to, as `tessera apply` declared it.")
     files: tuple[str, ...] = Field(
         min_length=1,
-        description="Paths, or URLs that Spark can read, of JSON lines, JSON arrays, CSV or Parquet; plain or gzip.",
+        description="Paths, or URLs that Spark can read, of JSON lines, JSON arrays or CSV, plain or gzip, or Parquet.",
     )
     format: FormatChoice = Field(
         default=FormatChoice.AUTO,
-        description="Format of all files; auto goes by suffix: .jsonl .ndjson .json .csv .parquet, each also with .gz.",
+        description="Format of all files; auto goes by suffix: .parquet, and .jsonl .ndjson .json .csv also with .gz.",
     )
     batch_id: BatchId | None = Field(
         default=None,

@@ -52,7 +52,7 @@ class StatusRow(ReportRow):
     )
     empty_profiles: int = Field(description="Profiles without a record or event that the merge policy lets take part")
     over_identities: int = Field(
-        description="Profiles with more identities than graph.max_identities: left out of audiences and exports"
+        description="Profiles with more identities than graph.max_identities: left out of exports"
     )
     oversized_rows: int = Field(
         description="Rows of the Profile store's ACTIVE batches that were refused as too large (row_too_large)"

@@ -126,10 +126,10 @@ class RefreshResult(BaseModel):
     @computed_field  # type: ignore[prop-decorator]  # mypy has no notion of decorated properties
     @property
     def left_out(self) -> dict[str, str]:
-        """Why anything is not in segments and exports, by policy."""
-        rule = f"have more than {self.max_identities} identities; graph.full is exclude, so they are left out"
+        """Why anything is not in exports, by policy."""
+        rule = f"have more than {self.max_identities} identities; graph.full is exclude, so they are left out of"
         return {
-            policy: f"{view.too_large} profiles {rule} of audiences and exports and cannot be looked up"
+            policy: f"{view.too_large} profiles {rule} exports and cannot be looked up"
             for policy, view in self.views.items()
             if view.too_large
         }

@@ -86,17 +86,18 @@ def profile_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleTy
         yield importlib.import_module("profile_tasks")
 
 
-@pytest.fixture(scope="session")
-def workplace(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+@pytest.fixture(scope="package")
+def workplace(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     """The platform of all tests, with a folder for files, and four datasets of events; `orders` feeds profiles."""
     place = Workplace(platform, tmp_path_factory.mktemp("files 파일"))
     # Its tests come last; beside the others it would be at work when they look whether anything is.
     place.pause("refresh_profiles")
     place.apply(events("orders", enabled=True), events("visits"), events("clicks"), events("calls"))
-    return place
+    yield place
+    place.pause("refresh_profiles", False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def first(workplace: Workplace) -> dict[str, Any]:
     """The record of a batch that the command line sent through Airflow."""
     file = workplace.write("first", rows=40, broken=2)

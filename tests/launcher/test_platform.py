@@ -154,8 +154,6 @@ def test_down_leaves_no_process_also_in_the_middle_of_a_run(platform: RunningPla
 
 def test_every_dag_in_an_empty_sandbox_ends_well_or_names_the_field_that_is_missing(platform: RunningPlatform) -> None:
     airflow = platform.airflow
-    # The tests of the DAGs pause it while they look at something else.
-    airflow.call("PATCH", "/api/v2/dags/refresh_profiles", {"is_paused": False})
     listed = {dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags?limit=100")["dags"]} - {"held"}
     answers = {dag_id: airflow.of(dag_id).trigger("untouched", {"sandbox": "nowhere"}) for dag_id in listed}
     # At the door, as the form does.

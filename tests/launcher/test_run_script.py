@@ -1,4 +1,4 @@
-"""The script `run`: it finds a Python and hands over."""
+"""The script `run`: it finds a Python and hands over; and what is the same for every command."""
 
 import os
 import shutil
@@ -61,6 +61,17 @@ def test_without_a_python_it_says_one_sentence(checkout: Path, tmp_path: Path) -
     assert done.stdout == ""
     assert done.stderr.startswith("run: Python 3.11 to 3.14 is needed")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, "TESSERA_HOME": str(tmp_path / "home")}
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [CHECKOUT / "run", "doctor"], env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_shellcheck_has_no_objection() -> None:

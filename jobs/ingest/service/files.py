@@ -183,8 +183,8 @@ def _declared(name: str, choice: FormatChoice) -> FileFormat:
     suffix = Path(name.lower().removesuffix(".gz")).suffix
     if suffix not in _SUFFIXES:
         raise InvalidRequest(
-            f"{name}: its format is not known by the suffix {suffix!r}; known are {', '.join(_SUFFIXES)}, each also "
-            f"with .gz; or say the format: {', '.join(FileFormat)}"
+            f"{name}: its format is not known by the suffix {suffix!r}; known are {', '.join(_SUFFIXES)}, "
+            f"those of text also with .gz; or say the format: {', '.join(FileFormat)}"
         )
     return _SUFFIXES[suffix]
 

@@ -87,9 +87,10 @@ def markdown(job: SystemJob) -> str:
     figures = [*asked, *_figures(plan)]
     rows = [f"| {_plain(name)} | {_plain(value)} |" for name, value in figures]
     changed = f"\n**{_plain(job.reason)}**\n" if job.reason else ""
+    kept = "The lake keeps it, and what is known of identities stays."
     lasting = (
         "The Profile store does not give it back. "
-        + ("The lake loses it, too." if plan.lake else "The lake keeps it, and what is known of identities stays.")
+        + ("The lake and the quarantine lose it, too." if plan.lake else kept)
         + f" Counted at {plan.taken_at:%Y-%m-%d %H:%M:%S} UTC; counted again before anything is deleted."
     )
     head = "| What goes with it | |\n| --- | --- |"

@@ -102,8 +102,8 @@ def _a_person_of_ten_thousand_identities_is_kept_counted_left_out_and_said(compa
     result = refresh(company)
     assert (result.views["default"].profiles, result.views["default"].too_large) == (before + 1, 1)
     assert happened(result, "alone") == {"created": 10_000}
-    told = "1 profiles have more than 50 identities; graph.full is exclude, so they are left out of audiences and "
-    assert result.left_out == {"default": f"{told}exports and cannot be looked up"}
+    told = "1 profiles have more than 50 identities; graph.full is exclude, so they are left out of exports"
+    assert result.left_out == {"default": f"{told} and cannot be looked up"}
     assert told in summary(company.catalog.refresh(the_cut(company).refresh_id))
     asked = EntityQuery(entity_id="g7", entity_id_ns="CRMID", merge_policy_id="default")
     with pytest.raises(TooLarge, match=r"Too many related identities: profile \w+ has 10001, and at most 50"):
