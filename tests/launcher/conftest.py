@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from launcher.machine import Machine
+from tests.homes import free_port
 
 FakeJava = Callable[[str, str], Path]
 
@@ -14,7 +15,7 @@ FakeJava = Callable[[str, str], Path]
 def machine(tmp_path: Path) -> Machine:
     home = tmp_path / "home"
     home.mkdir()
-    return Machine(home=home, host="127.0.0.1", port=18999, spark="embedded", caller_dir=tmp_path)
+    return Machine(home=home, host="127.0.0.1", port=free_port(), spark="embedded", caller_dir=tmp_path)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def env(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> di
 def test_the_engine_of_the_settings_is_airflows_connection(
     machine: Machine, spark: str, connection: dict[str, object]
 ) -> None:
-    assert json.loads(spark_connection(replace(machine, spark=spark))) == connection
+    assert json.loads(spark_connection(replace(machine, port=18999, spark=spark))) == connection
 
 
 def test_an_engine_of_no_known_form_is_refused(machine: Machine) -> None:
