@@ -50,7 +50,7 @@ def platform_environment(machine: Machine, java: Java, secrets: Secrets) -> dict
     An AIRFLOW__… variable of the user's wins over the tunable ones here, and never over the fixed ones: places,
     addresses and secrets.
     """
-    airflow = {f"AIRFLOW__{key}": value for key, value in _tunable_airflow_settings(machine).items()}
+    airflow = {f"AIRFLOW__{key}": value for key, value in _tunable_airflow_settings().items()}
     airflow |= airflow_overrides()
     airflow |= {f"AIRFLOW__{key}": value for key, value in _fixed_airflow_settings(machine, secrets).items()}
     env = {
@@ -101,12 +101,10 @@ def spark_connection(machine: Machine) -> str:
     )
 
 
-def _tunable_airflow_settings(machine: Machine) -> dict[str, str]:
+def _tunable_airflow_settings() -> dict[str, str]:
     return {
-        # SQLite lets one write. By default whoever waits 5 s for that is refused: pages then say "Database error".
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{machine.airflow_home / 'airflow.db'}?timeout=30",
         "CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
-        # Each worker is a process (32 by default); LocalExecutor can hang with many, and they share SQLite.
+        # Each worker is a process (32 by default); LocalExecutor can hang with many, and SQLite lets one write.
         "CORE__PARALLELISM": "4",
         # Python 3.14 would import Airflow anew in every worker.
         **({} if os.uname().sysname == "Darwin" else {"CORE__MP_START_METHOD": "fork"}),

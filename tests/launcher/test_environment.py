@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 
 from launcher import environment
 from launcher.environment import PLATFORM_MARK, platform_environment, spark_connection
@@ -56,13 +55,6 @@ def test_users_may_tune_airflow_but_not_move_it(env: dict[str, str], machine: Ma
     assert env["AIRFLOW__CORE__PARALLELISM"] == "2"
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert env["AIRFLOW_HOME"] == str(machine.airflow_home)
-
-
-def test_a_writer_waits_half_a_minute_for_airflows_database(env: dict[str, str], machine: Machine) -> None:
-    machine.airflow_home.mkdir(parents=True)
-    with create_engine(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
-    assert (machine.airflow_home / "airflow.db").exists()
 
 
 def test_everything_is_utf8_utc_and_marked(env: dict[str, str], machine: Machine) -> None:

@@ -1,8 +1,5 @@
 """The platform as a user meets it: it comes up, survives the death of any of its processes, and goes down."""
 
-import contextlib
-import sqlite3
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import psutil
@@ -30,19 +27,6 @@ def test_the_password_is_printed_by_status(platform: RunningPlatform) -> None:
 
 def test_no_dag_is_paused(platform: RunningPlatform) -> None:
     assert platform.airflow.paused_dags() == []
-
-
-def test_a_page_waits_until_the_database_may_be_written(platform: RunningPlatform) -> None:
-    dag = "/api/v2/dags/preview_sample"
-    database = sqlite3.connect(platform.home / "airflow" / "airflow.db", isolation_level=None, timeout=60)
-    with contextlib.closing(database), ThreadPoolExecutor(1) as beside:
-        database.execute("BEGIN IMMEDIATE")
-        pausing = beside.submit(platform.airflow.call, "PATCH", dag, {"is_paused": True})
-        # Longer than the 5 s after which SQLite refuses by itself.
-        assert not wait([pausing], timeout=8).done
-        database.execute("ROLLBACK")
-        assert pausing.result()["is_paused"] is True
-    assert platform.airflow.call("PATCH", dag, {"is_paused": False})["is_paused"] is False
 
 
 def test_a_busy_port_is_named_with_its_holder(platform: RunningPlatform, tmp_path: Path) -> None:
