@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from jobs.catalog.database import Catalog
 from jobs.lake.commits import CommitText
 from jobs.settings import Settings, load_settings
-from tests.airflow_api import AirflowApi
+from tests.airflow_api import AirflowApi, wait_until
 from tests.builders import Row, field, identity
 from tests.running_platform import RunningPlatform
 
@@ -58,7 +58,12 @@ class Workplace:
 
     def pause(self, dag_id: str, is_paused: bool = True) -> None:
         """Let a DAG have no runs, or runs again."""
-        self.airflow.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": is_paused})
+        # On SQLite, Airflow answers 500 while another write takes long. Asked again, this does nothing twice.
+        wait_until(
+            lambda: self.airflow.answer("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": is_paused}).is_success,
+            60,
+            f"{dag_id} to be paused or not",
+        )
 
     def write(self, name: str, rows: int, broken: int = 0) -> Path:
         """Write JSON lines: events with ids of their own, the last ones without an instant."""
