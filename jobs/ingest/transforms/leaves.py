@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jobs.catalog.definitions import Dataset, DatasetField, DatasetKind
-from jobs.ingest.transforms.types import IDENTITY_MAP_TYPE, spark_type
+from jobs.ingest.transforms.types import IDENTITY_MAP_TYPE, is_nested, spark_type
 
 IDENTITY_MAP, UNSET = "identityMap", "_unset"
 
@@ -21,7 +21,7 @@ class Leaf:
     @property
     def is_nested(self) -> bool:
         """Whether its values are arrays or objects."""
-        return self.type == IDENTITY_MAP or self.type.startswith(("array<", "map<"))
+        return self.type == IDENTITY_MAP or is_nested(self.type)
 
     @property
     def is_fractional(self) -> bool:
