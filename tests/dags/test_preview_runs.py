@@ -55,6 +55,14 @@ def reported(workplace: Workplace) -> list[PreviewResult]:
     return [PreviewResult.model_validate(one.result) for one in done]
 
 
+def customers_come(workplace: Workplace, *names: str) -> None:
+    """Make new customers' events profiles, by commands."""
+    rows = (event(name, customerID=name, **{"endUserIDs.ecid": ...}) for name in names)
+    file = write_jsonl(workplace.folder / f"{names[0]}.jsonl", rows)
+    workplace.platform.tessera("ingest", "stays", str(file), "--sandbox", SANDBOX)
+    workplace.platform.tessera("refresh", "--sandbox", SANDBOX)
+
+
 def test_a_file_that_is_dropped_becomes_a_new_report_with_no_further_command(
     workplace: Workplace, folder: Path, previews: AirflowApi
 ) -> None:
@@ -101,16 +109,17 @@ def test_a_look_by_time_finds_the_other_sandboxes_whose_profiles_have_moved(
     workplace: Workplace, folder: Path, previews: AirflowApi
 ) -> None:
     """Commands do the work here, of which no asset tells."""
-    rows = (event(f"n{n}", customerID=f"n{n}", **{"endUserIDs.ecid": ...}) for n in range(7))
-    file = write_jsonl(workplace.folder / "new.jsonl", rows)
-    workplace.platform.tessera("ingest", "stays", str(file), "--sandbox", SANDBOX)
-    workplace.platform.tessera("refresh", "--sandbox", SANDBOX)
-    before = len(reported(workplace))
+    customers_come(workplace, "m1", "m2", "m3")
+    workplace.platform.tessera("preview", "--sandbox", SANDBOX)
+    before = reported(workplace)
+    customers_come(workplace, *(f"n{number}" for number in range(7)))
     overlay_of(workplace).write_text(f'{AT_ONCE}[preview]\nschedule = "* * * * *"\n')
-    wait_until(lambda: len(reported(workplace)) > before, 400, "a look by time")
-    assert reported(workplace)[0].status.total_rows == 14
+    wait_until(lambda: len(reported(workplace)) > len(before), 400, "a look by time")
+    found = reported(workplace)[0]
+    assert found.status.total_rows == before[0].status.total_rows + 7
     with opened(workplace) as catalog:
         run_id = catalog.previews()[0].run.split("/")[1]
-    assert previews.end_of(run_id)["note"].startswith(f"preview {reported(workplace)[0].report_id}: 14 profiles (+7 ")
+    note = f"preview {found.report_id}: {found.status.total_rows} profiles (+7 "
+    assert previews.end_of(run_id)["note"].startswith(note)
     looked = previews.end_of(run_id.removeprefix(f"{SANDBOX}."))
     assert (looked["run_type"], looked["state"]) == ("scheduled", "success")
