@@ -14,6 +14,8 @@ from launcher.secrets_file import USERS, Secrets
 PLATFORM_MARK = "TESSERA_PLATFORM"
 """Every process of a platform has this variable, its value is the home: so none is ever lost sight of."""
 COMPONENT_MARK = "TESSERA_COMPONENT"
+AIRFLOW_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+"""The variable that names Airflow's own database; without it that is an SQLite file in the home."""
 _CONNECT_PORT = 15002
 
 
@@ -47,11 +49,11 @@ def child_environment(machine: Machine, java: Java, secrets: Secrets) -> dict[st
 def platform_environment(machine: Machine, java: Java, secrets: Secrets) -> dict[str, str]:
     """Return the environment of the platform's processes.
 
-    An AIRFLOW__… variable of the user's wins over the tunable ones here, and never over the fixed ones: places,
-    addresses and secrets.
+    An AIRFLOW__… variable of the user's wins over the tunable ones here, Airflow's database among them, and never over
+    the fixed ones: places, addresses and secrets.
     """
     airflow = {f"AIRFLOW__{key}": value for key, value in _tunable_airflow_settings().items()}
-    airflow |= airflow_overrides()
+    airflow |= _database_settings() | airflow_overrides()
     airflow |= {f"AIRFLOW__{key}": value for key, value in _fixed_airflow_settings(machine, secrets).items()}
     env = {
         key: value
@@ -99,6 +101,14 @@ def spark_connection(machine: Machine) -> str:
         "spark://host:port, yarn or k8s://https://host:port",
         BAD_REQUEST,
     )
+
+
+def _database_settings() -> dict[str, str]:
+    # For its asynchronous engine Airflow would take another driver, which is not installed; psycopg serves both.
+    scheme, _, place = os.environ.get(AIRFLOW_DATABASE, "").partition("://")
+    if scheme.partition("+")[0] != "postgresql":
+        return {}
+    return {f"{AIRFLOW_DATABASE}_ASYNC": f"postgresql+psycopg://{place}"}
 
 
 def _tunable_airflow_settings() -> dict[str, str]:

@@ -6,6 +6,7 @@ leaves them at work; the next `up` ends them by that mark and starts anew, so no
 """
 
 import copy
+import hashlib
 import importlib.metadata
 import os
 import signal
@@ -19,7 +20,7 @@ from pathlib import Path
 from launcher import health
 from launcher.command import last_lines
 from launcher.components import API_SERVER, SCHEDULER, components, migration_arguments
-from launcher.environment import COMPONENT_MARK
+from launcher.environment import AIRFLOW_DATABASE, COMPONENT_MARK
 from launcher.files import read_json, write_json
 from launcher.kept import Kept, WorkerWatch
 from launcher.machine import Machine, this_machine
@@ -163,7 +164,8 @@ class Supervisor:
 
 
 def _migration_state() -> dict[str, str]:
-    database = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
+    # Not in the clear: its password is nobody's business who may read the stamp.
+    database = hashlib.sha256(os.environ.get(AIRFLOW_DATABASE, "").encode()).hexdigest()
     return {"airflow": importlib.metadata.version("apache-airflow"), "database": database}
 
 

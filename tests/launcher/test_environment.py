@@ -1,6 +1,7 @@
 """The environment that the platform's processes get."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,23 @@ from launcher.java import Java
 from launcher.machine import Machine
 from launcher.refusal import Refusal
 from launcher.secrets_file import ensure_secrets
+
+ASK_BOTH = """
+import asyncio
+from airflow import settings
+from sqlalchemy import text
+
+async def ask():
+    async with settings.AsyncSession() as session:
+        await session.execute(text("select 1"))
+        name = session.bind.dialect.name
+    await settings.async_engine.dispose()
+    return name
+
+with settings.Session() as session:
+    session.execute(text("select 1"))
+    print(session.bind.dialect.name, asyncio.run(ask()))
+"""
 
 
 @pytest.fixture
@@ -55,6 +73,22 @@ def test_users_may_tune_airflow_but_not_move_it(env: dict[str, str], machine: Ma
     assert env["AIRFLOW__CORE__PARALLELISM"] == "2"
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert env["AIRFLOW_HOME"] == str(machine.airflow_home)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_airflow_reaches_a_postgresql_of_the_users_by_both_of_its_engines(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str, scheme: str
+) -> None:
+    url = postgres.format("postgres").replace("postgresql", scheme)
+    monkeypatch.setattr(environment, "site_packages", lambda: Path(sys.prefix))
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
+    env = platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
+    done = subprocess.run([sys.executable, "-c", ASK_BOTH], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout == "postgresql postgresql\n", done.stderr
+
+
+def test_without_one_airflow_has_its_file(env: dict[str, str]) -> None:
+    assert not [key for key in env if "SQL_ALCHEMY_CONN" in key]
 
 
 def test_everything_is_utf8_utc_and_marked(env: dict[str, str], machine: Machine) -> None:

