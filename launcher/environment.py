@@ -17,6 +17,7 @@ COMPONENT_MARK = "TESSERA_COMPONENT"
 AIRFLOW_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """The variable that names Airflow's own database; without it that is an SQLite file in the home."""
 _CONNECT_PORT = 15002
+_SCHEME_LENGTH = len("postgresql+psycopg")
 
 
 def child_environment(machine: Machine, java: Java, secrets: Secrets) -> dict[str, str]:
@@ -51,6 +52,9 @@ def platform_environment(machine: Machine, java: Java, secrets: Secrets) -> dict
 
     An AIRFLOW__… variable of the user's wins over the tunable ones here, Airflow's database among them, and never over
     the fixed ones: places, addresses and secrets.
+
+    Raises:
+        Refusal: the database or the engine that the settings name is of no known form.
     """
     airflow = {f"AIRFLOW__{key}": value for key, value in _tunable_airflow_settings().items()}
     airflow |= _database_settings() | airflow_overrides()
@@ -104,10 +108,19 @@ def spark_connection(machine: Machine) -> str:
 
 
 def _database_settings() -> dict[str, str]:
-    # For its asynchronous engine Airflow would take another driver, which is not installed; psycopg serves both.
-    scheme, _, place = os.environ.get(AIRFLOW_DATABASE, "").partition("://")
-    if scheme.partition("+")[0] != "postgresql":
+    url = os.environ.get(AIRFLOW_DATABASE, "")
+    scheme, separator, place = url.partition("://")
+    if not url or scheme == "sqlite":
         return {}
+    if scheme not in ("postgresql", "postgresql+psycopg"):
+        # No more of it than that: it holds a password.
+        what = f"begins with {scheme[:_SCHEME_LENGTH] + separator!r}" if separator else "has no '://'"
+        raise Refusal(
+            f"{AIRFLOW_DATABASE} {what}: it must be "
+            "postgresql+psycopg://user:password@host/database, or sqlite:////absolute/path/of/a/file",
+            BAD_REQUEST,
+        )
+    # For its asynchronous engine Airflow would take another driver, which is not installed; psycopg serves both.
     return {f"{AIRFLOW_DATABASE}_ASYNC": f"postgresql+psycopg://{place}"}
 
 

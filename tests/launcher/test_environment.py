@@ -87,6 +87,24 @@ def test_airflow_reaches_a_postgresql_of_the_users_by_both_of_its_engines(
     assert done.stdout == "postgresql postgresql\n", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgres://u:hidden@host/x", "begins with 'postgres://'"),
+        ("mysql://u:hidden@host/x", "begins with 'mysql://'"),
+        ("hidden@host/x", "has no '://'"),
+    ],
+)
+def test_a_database_of_no_known_form_is_refused_without_its_password(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+) -> None:
+    monkeypatch.setattr(environment, "site_packages", lambda: Path(sys.prefix))
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
+    with pytest.raises(Refusal, match=f"CONN {shown}: it must be postgresql\\+psycopg://user:") as refused:
+        platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
+    assert "hidden" not in str(refused.value)
+
+
 def test_without_one_airflow_has_its_file(env: dict[str, str]) -> None:
     assert not [key for key in env if "SQL_ALCHEMY_CONN" in key]
 
