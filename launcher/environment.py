@@ -17,7 +17,6 @@ COMPONENT_MARK = "TESSERA_COMPONENT"
 AIRFLOW_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """The variable that names Airflow's own database; without it that is an SQLite file in the home."""
 _CONNECT_PORT = 15002
-_SCHEME_LENGTH = len("postgresql+psycopg")
 
 
 def child_environment(machine: Machine, java: Java, secrets: Secrets) -> dict[str, str]:
@@ -109,19 +108,18 @@ def spark_connection(machine: Machine) -> str:
 
 def _database_settings() -> dict[str, str]:
     url = os.environ.get(AIRFLOW_DATABASE, "")
-    scheme, separator, place = url.partition("://")
-    if not url or scheme == "sqlite":
+    if not url or url.startswith("sqlite:"):
         return {}
-    if scheme not in ("postgresql", "postgresql+psycopg"):
-        # No more of it than that: it holds a password.
-        what = f"begins with {scheme[:_SCHEME_LENGTH] + separator!r}" if separator else "has no '://'"
+    # No more of it is shown than the scheme: it holds a password.
+    scheme = re.match(r"([a-z0-9+]{1,30})://", url)
+    if not scheme or scheme[1] not in ("postgresql", "postgresql+psycopg"):
         raise Refusal(
-            f"{AIRFLOW_DATABASE} {what}: it must be "
+            f"{AIRFLOW_DATABASE} begins with {scheme[0] if scheme else 'no scheme'}: it must be "
             "postgresql+psycopg://user:password@host/database, or sqlite:////absolute/path/of/a/file",
             BAD_REQUEST,
         )
     # For its asynchronous engine Airflow would take another driver, which is not installed; psycopg serves both.
-    return {f"{AIRFLOW_DATABASE}_ASYNC": f"postgresql+psycopg://{place}"}
+    return {f"{AIRFLOW_DATABASE}_ASYNC": f"postgresql+psycopg://{url[scheme.end() :]}"}
 
 
 def _tunable_airflow_settings() -> dict[str, str]:

@@ -164,7 +164,7 @@ class Supervisor:
 
 
 def _migration_state() -> dict[str, str]:
-    # Not in the clear: its password is nobody's business who may read the stamp.
+    # Not in the clear: its password is no business of whoever reads the stamp.
     database = hashlib.sha256(os.environ.get(AIRFLOW_DATABASE, "").encode()).hexdigest()
     return {"airflow": importlib.metadata.version("apache-airflow"), "database": database}
 

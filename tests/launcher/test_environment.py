@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +34,26 @@ with settings.Session() as session:
 """
 
 
+Made = Callable[[], dict[str, str]]
+
+
 @pytest.fixture
-def env(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def made(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Make the environment anew; of Airflow's settings it knows those that the test gives."""
+    for name in environment.airflow_overrides():
+        monkeypatch.delenv(name)
     monkeypatch.setattr(environment, "site_packages", lambda: Path(sys.prefix))
+    return lambda: platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
+
+
+@pytest.fixture
+def env(made: Made, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "2")
     monkeypatch.setenv("AIRFLOW__API__HOST", "0.0.0.0")
     monkeypatch.setenv("AIRFLOW_HOME", "/another/airflow")
     monkeypatch.setenv("LC_ALL", "POSIX")
     monkeypatch.setenv("TZ", "Asia/Seoul")
-    return platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
+    return made()
 
 
 @pytest.mark.parametrize(
@@ -77,31 +89,29 @@ def test_users_may_tune_airflow_but_not_move_it(env: dict[str, str], machine: Ma
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
 def test_airflow_reaches_a_postgresql_of_the_users_by_both_of_its_engines(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str, scheme: str
+    made: Made, monkeypatch: pytest.MonkeyPatch, postgres: str, scheme: str
 ) -> None:
     url = postgres.format("postgres").replace("postgresql", scheme)
-    monkeypatch.setattr(environment, "site_packages", lambda: Path(sys.prefix))
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
-    env = platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
-    done = subprocess.run([sys.executable, "-c", ASK_BOTH], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", ASK_BOTH], env=made(), capture_output=True, text=True, check=False)
     assert done.stdout == "postgresql postgresql\n", done.stderr
 
 
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgres://u:hidden@host/x", "begins with 'postgres://'"),
-        ("mysql://u:hidden@host/x", "begins with 'mysql://'"),
-        ("hidden@host/x", "has no '://'"),
+        ("postgres://u:hidden@host/x", "postgres://"),
+        ("mysql://u:hidden@host/x", "mysql://"),
+        ("u:hidden@host/x", "no scheme"),
+        ("u:hidden://host/x", "no scheme"),
     ],
 )
 def test_a_database_of_no_known_form_is_refused_without_its_password(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+    made: Made, monkeypatch: pytest.MonkeyPatch, url: str, shown: str
 ) -> None:
-    monkeypatch.setattr(environment, "site_packages", lambda: Path(sys.prefix))
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
-    with pytest.raises(Refusal, match=f"CONN {shown}: it must be postgresql\\+psycopg://user:") as refused:
-        platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
+    with pytest.raises(Refusal, match=f"CONN begins with {shown}: it must be postgresql\\+psycopg://user:") as refused:
+        made()
     assert "hidden" not in str(refused.value)
 
 
