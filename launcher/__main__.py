@@ -47,6 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         if name not in _WITHOUT_SET_UP:
             ensure_packages(machine)
         _go_on_in_venv(arguments)
+        if are_packages_ready():
+            from launcher.processes import stop_children_at_term
+
+            stop_children_at_term()
         return _COMMANDS[name](machine, rest)
     except Refusal as refused:
         warn(f"run: {refused}")

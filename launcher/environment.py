@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+from launcher.airflow_database import database_settings
 from launcher.jars import utf8_locale
 from launcher.java import Java
 from launcher.machine import CHECKOUT, VENV, VENV_PYTHON, Machine
@@ -14,8 +15,6 @@ from launcher.secrets_file import USERS, Secrets
 PLATFORM_MARK = "TESSERA_PLATFORM"
 """Every process of a platform has this variable, its value is the home: so none is ever lost sight of."""
 COMPONENT_MARK = "TESSERA_COMPONENT"
-AIRFLOW_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-"""The variable that names Airflow's own database; without it that is an SQLite file in the home."""
 _CONNECT_PORT = 15002
 
 
@@ -56,7 +55,7 @@ def platform_environment(machine: Machine, java: Java, secrets: Secrets) -> dict
         Refusal: the database or the engine that the settings name is of no known form.
     """
     airflow = {f"AIRFLOW__{key}": value for key, value in _tunable_airflow_settings().items()}
-    airflow |= _database_settings() | airflow_overrides()
+    airflow |= database_settings() | airflow_overrides()
     airflow |= {f"AIRFLOW__{key}": value for key, value in _fixed_airflow_settings(machine, secrets).items()}
     env = {
         key: value
@@ -104,22 +103,6 @@ def spark_connection(machine: Machine) -> str:
         "spark://host:port, yarn or k8s://https://host:port",
         BAD_REQUEST,
     )
-
-
-def _database_settings() -> dict[str, str]:
-    url = os.environ.get(AIRFLOW_DATABASE, "")
-    if not url or url.startswith("sqlite:"):
-        return {}
-    # No more of it is shown than the scheme: it holds a password.
-    scheme = re.match(r"([a-z0-9+]{1,30})://", url)
-    if not scheme or scheme[1] not in ("postgresql", "postgresql+psycopg"):
-        raise Refusal(
-            f"{AIRFLOW_DATABASE} begins with {scheme[0] if scheme else 'no scheme'}: it must be "
-            "postgresql+psycopg://user:password@host/database, or sqlite:////absolute/path/of/a/file",
-            BAD_REQUEST,
-        )
-    # For its asynchronous engine Airflow would take another driver, which is not installed; psycopg serves both.
-    return {f"{AIRFLOW_DATABASE}_ASYNC": f"postgresql+psycopg://{url[scheme.end() :]}"}
 
 
 def _tunable_airflow_settings() -> dict[str, str]:

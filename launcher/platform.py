@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from launcher import health
+from launcher.airflow_database import refuse_unreachable_database
 from launcher.command import last_lines
 from launcher.components import API_SERVER, ENGINE
 from launcher.containers import in_container
-from launcher.environment import airflow_overrides, platform_environment
+from launcher.environment import COMPONENT_MARK, airflow_overrides, platform_environment
 from launcher.files import read_json
 from launcher.machine import CHECKOUT, VENV_PYTHON, Machine
 from launcher.ports import has_own_engine, is_free, who_has
@@ -26,6 +29,9 @@ _LOOK_SECONDS = 0.3
 _START_SECONDS = 300.0
 _DAGS_SECONDS = 90.0
 _DOWN_SECONDS = 90.0
+# Variables that the platform's processes read, but for those that say how this very command was called.
+_SETTINGS = ("TESSERA_", "AIRFLOW_", "JAVA_HOME")
+_OF_THE_CALL = {"TESSERA_CALLER_DIR", "TESSERA_IN_VENV", COMPONENT_MARK}
 _WAITING = "Waiting for another ./run up or down of this platform to end ..."
 
 
@@ -33,7 +39,8 @@ def up(ready: Ready) -> None:
     """Start the platform, or make a damaged one whole; returns when everything works.
 
     Raises:
-        Refusal: a port is taken, or a part does not come up; the message says which and why.
+        Refusal: a port is taken, Airflow's database is away, or a part does not come up; the message says which and
+            why.
     """
     machine, is_password_new = ready.machine, False
     with one_command(machine, _WAITING):
@@ -44,10 +51,13 @@ def up(ready: Ready) -> None:
                     f"the platform of {machine.home} is up on port {record.port}, not {machine.port}: ./run down first",
                     CONFLICT,
                 )
+            if record:
+                _warn_of_other_settings(ready, record)
             title = "Tessera was up already."
         else:
             _clear_away_former(machine)
             refuse_busy_ports(machine)
+            refuse_unreachable_database()
             is_password_new = write_airflow_passwords(machine, ready.secrets)
             _start_supervisor(ready)
             title = "Tessera is up."
@@ -128,6 +138,18 @@ def refuse_busy_ports(machine: Machine) -> None:
                 f"ports: TESSERA_PORT={machine.port + 100} ./run up",
                 CONFLICT,
             )
+
+
+def _warn_of_other_settings(ready: Ready, record: PlatformRecord) -> None:
+    """Name the variables of this call that differ from those that the platform runs with."""
+    wanted = platform_environment(ready.machine, ready.java, ready.secrets)
+    try:
+        given = psutil.Process(record.supervisor).environ()
+    except psutil.Error:
+        return
+    names = {name for name in given.keys() | wanted.keys() if name.startswith(_SETTINGS)} - _OF_THE_CALL
+    if differing := sorted(name for name in names if given.get(name) != wanted.get(name)):
+        warn(f"  Not as when it was started, and taken only by ./run down and ./run up: {', '.join(differing)}")
 
 
 def _start_supervisor(ready: Ready) -> None:

@@ -5,9 +5,12 @@ A mark finds what a list of pids cannot: the children of a supervisor that was k
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -17,6 +20,7 @@ from launcher.environment import COMPONENT_MARK, PLATFORM_MARK
 _ROUNDS = 5
 _TASK_GRACE_SECONDS = 6.0
 _REPORT_SECONDS = 2.0
+_CHILD_GRACE_SECONDS = 30.0
 _HEED_SECONDS = 0.5
 
 
@@ -52,6 +56,29 @@ def stop(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(living, timeout=grace_seconds)
+
+
+def stop_children_at_term() -> None:
+    """From now on, when this process is sent TERM, let the programs that it has at work end before it does.
+
+    Ctrl-C reaches them by itself, TERM only whom it is sent to. A platform that it started stays.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        stop(
+            [child for child in psutil.Process().children(recursive=True) if _is_in_group(child, os.getpgrp())],
+            _CHILD_GRACE_SECONDS,
+        )
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _is_in_group(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group
+    except OSError:
+        return False
 
 
 def stop_scheduler_and_tasks(home: Path) -> None:

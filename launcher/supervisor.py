@@ -18,9 +18,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from launcher import health
+from launcher.airflow_database import AIRFLOW_DATABASE
 from launcher.command import last_lines
 from launcher.components import API_SERVER, SCHEDULER, components, migration_arguments
-from launcher.environment import AIRFLOW_DATABASE, COMPONENT_MARK
+from launcher.environment import COMPONENT_MARK
 from launcher.files import read_json, write_json
 from launcher.kept import Kept, WorkerWatch
 from launcher.machine import Machine, this_machine

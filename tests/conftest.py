@@ -6,6 +6,7 @@ TESSERA_TEST_SPARK=sc://host:port takes a server that runs already. The tests of
 last.
 """
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,11 @@ CRASH = Path(__file__).parent / "crash"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="also the tests that are marked `thorough`")
+
+
+def pytest_configure() -> None:
+    # As Ctrl-C does, so that no server of the run stays.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

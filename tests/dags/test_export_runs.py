@@ -53,13 +53,15 @@ def test_a_person_exports_by_the_form_and_finds_the_table_with_the_run_that_wrot
 def test_an_unknown_field_ends_the_run_with_the_nearest_one_and_nothing_else(
     workplace: Workplace, airflow: AirflowApi
 ) -> None:
-    airflow.start("typo", {"sandbox": SANDBOX, "dataset": "people", "fields": ["loyalty.tiers"]})
+    with opened(workplace) as catalog:
+        before = (catalog.exports().jobs, catalog.datasets())
+    airflow.start("typo", {"sandbox": SANDBOX, "dataset": "people", "create": True, "fields": ["loyalty.tiers"]})
     run = airflow.end_of("typo")
     assert (run["state"], airflow.states("typo")["export_profiles"]) == ("failed", "upstream_failed")
     assert "loyalty.tiers" in run["note"]
     assert "did you mean 'loyalty.tier'?" in run["note"]
     with opened(workplace) as catalog:
-        assert len(catalog.exports().jobs) == 1
+        assert (catalog.exports().jobs, catalog.datasets()) == before
     answer = airflow.trigger("never", {"sandbox": SANDBOX, "dataset": "../people"})
     assert answer.status_code == 400
     assert "Invalid input for param dataset" in answer.json()["detail"]

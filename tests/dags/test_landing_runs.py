@@ -26,6 +26,7 @@ def arrivals(workplace: Workplace) -> Iterator[Path]:
     workplace.apply(events("arrivals", enabled=True))
     folder = workplace.platform.home / "landing" / "prod" / "arrivals"
     folder.mkdir(parents=True)
+    (folder / "tomorrow.jsonl.part").write_text("{")
     overlay = workplace.platform.home / "tessera.toml"
     overlay.write_text("[landing]\nquiet_seconds = 0\n[alerts]\nfreshness_hours = { held = 0.00001, nowhere = 1 }\n")
     yield folder
@@ -68,7 +69,6 @@ def test_a_dropped_file_becomes_an_active_batch_once(
     workplace: Workplace, scans: AirflowApi, arrivals: Path, alerts: AlertServer
 ) -> None:
     drop(workplace, arrivals, TODAY, rows=20, broken=2)
-    (arrivals / "tomorrow.jsonl.part").write_text("{")
     first = look(scans, "look-1")
     assert (first["state"], first["note"].splitlines()[0]) == ("success", "1 taken, 1 waiting")
     batch = only_batch(workplace)
@@ -128,11 +128,13 @@ def test_a_file_that_fails_is_kept_with_its_reason_and_told_once(
 
 
 def test_a_late_dag_is_told_once(workplace: Workplace, scans: AirflowApi, arrivals: Path, alerts: AlertServer) -> None:
+    for run_id in ("look-late", "look-later"):
+        assert look(scans, run_id)["state"] == "success"
     late = [alert for alert in alerts.received if alert["state"] == "late"]
     assert [alert["dag"] for alert in late] == ["held"]
     assert late[0]["run"] == ""
     assert late[0]["link"].endswith("/dags/held")
-    texts = [line.text for line in scans.log("look-1", "look_for_late_dags")]
+    texts = [line.text for line in scans.log("look-later", "look_for_late_dags")]
     assert any("alerts.freshness_hours names 'nowhere'" in text for text in texts)
 
 

@@ -1,49 +1,14 @@
 """The environment that the platform's processes get."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from launcher import environment
-from launcher.environment import PLATFORM_MARK, platform_environment, spark_connection
-from launcher.java import Java
+from launcher.environment import PLATFORM_MARK, spark_connection
 from launcher.machine import Machine
 from launcher.refusal import Refusal
-from launcher.secrets_file import ensure_secrets
-
-ASK_BOTH = """
-import asyncio
-from airflow import settings
-from sqlalchemy import text
-
-async def ask():
-    async with settings.AsyncSession() as session:
-        await session.execute(text("select 1"))
-        name = session.bind.dialect.name
-    await settings.async_engine.dispose()
-    return name
-
-with settings.Session() as session:
-    session.execute(text("select 1"))
-    print(session.bind.dialect.name, asyncio.run(ask()))
-"""
-
-
-Made = Callable[[], dict[str, str]]
-
-
-@pytest.fixture
-def made(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """Make the environment anew; of Airflow's settings it knows those that the test gives."""
-    for name in environment.airflow_overrides():
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(environment, "site_packages", lambda: Path(sys.prefix))
-    return lambda: platform_environment(machine, Java(tmp_path / "java", 17), ensure_secrets(machine))
+from tests.launcher.conftest import Made
 
 
 @pytest.fixture
@@ -85,38 +50,6 @@ def test_users_may_tune_airflow_but_not_move_it(env: dict[str, str], machine: Ma
     assert env["AIRFLOW__CORE__PARALLELISM"] == "2"
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert env["AIRFLOW_HOME"] == str(machine.airflow_home)
-
-
-@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
-def test_airflow_reaches_a_postgresql_of_the_users_by_both_of_its_engines(
-    made: Made, monkeypatch: pytest.MonkeyPatch, postgres: str, scheme: str
-) -> None:
-    url = postgres.format("postgres").replace("postgresql", scheme)
-    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
-    done = subprocess.run([sys.executable, "-c", ASK_BOTH], env=made(), capture_output=True, text=True, check=False)
-    assert done.stdout == "postgresql postgresql\n", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgres://u:hidden@host/x", "postgres://"),
-        ("mysql://u:hidden@host/x", "mysql://"),
-        ("u:hidden@host/x", "no scheme"),
-        ("u:hidden://host/x", "no scheme"),
-    ],
-)
-def test_a_database_of_no_known_form_is_refused_without_its_password(
-    made: Made, monkeypatch: pytest.MonkeyPatch, url: str, shown: str
-) -> None:
-    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
-    with pytest.raises(Refusal, match=f"CONN begins with {shown}: it must be postgresql\\+psycopg://user:") as refused:
-        made()
-    assert "hidden" not in str(refused.value)
-
-
-def test_without_one_airflow_has_its_file(env: dict[str, str]) -> None:
-    assert not [key for key in env if "SQL_ALCHEMY_CONN" in key]
 
 
 def test_everything_is_utf8_utc_and_marked(env: dict[str, str], machine: Machine) -> None:

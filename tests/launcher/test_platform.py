@@ -19,6 +19,22 @@ def test_up_says_so_when_the_platform_is_up_already(platform: RunningPlatform) -
     again = platform.run("up")
     assert again.returncode == 0
     assert "was up already" in again.stdout
+    assert "Not as when it was started" not in again.stdout
+    assert platform.status()["components"] == before["components"]
+
+
+def test_up_names_what_it_would_take_a_new_start_to_change(
+    platform: RunningPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = platform.status()
+    monkeypatch.setitem(platform.env, "AIRFLOW__CORE__PARALLELISM", "2")
+    monkeypatch.delitem(platform.env, "TESSERA_ENGINE__MEMORY")
+    again = platform.run("up")
+    assert again.returncode == 0
+    assert (
+        "Not as when it was started, and taken only by ./run down and ./run up: "
+        "AIRFLOW__CORE__PARALLELISM, TESSERA_ENGINE__MEMORY\n"
+    ) in again.stdout
     assert platform.status()["components"] == before["components"]
 
 

@@ -1,6 +1,7 @@
 """Processes are found by their mark, restarted when they die, and all ended."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,18 @@ started.stdout.readline()
 time.sleep(600)
 """
 
+# A command with a program at work, beside one in a session of its own, as a platform is.
+COMMAND = """
+import subprocess, sys, time
+from launcher.processes import stop_children_at_term
+stop_children_at_term()
+sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+apart = subprocess.Popen(sleeper, start_new_session=True)
+at_work = subprocess.Popen(sleeper)
+print(apart.pid, at_work.pid, flush=True)
+at_work.wait()
+"""
+
 
 @pytest.fixture
 def kept(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeKept]:
@@ -54,6 +67,19 @@ def look_until(part: Kept, is_true: Callable[[], bool]) -> None:
         return is_true()
 
     wait_until(looked, 60, "the part")
+
+
+def test_a_command_that_is_told_to_end_ends_what_it_has_at_work_and_no_platform() -> None:
+    with subprocess.Popen([sys.executable, "-c", COMMAND], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        apart, at_work = (psutil.Process(int(pid)) for pid in command.stdout.readline().split())
+        try:
+            command.terminate()
+            assert command.wait(20) == 128 + signal.SIGTERM
+            assert not at_work.is_running()
+            assert apart.is_running()
+        finally:
+            apart.kill()
 
 
 def test_a_killed_part_is_started_again_after_its_children_are_gone(machine: Machine, kept: MakeKept) -> None:
