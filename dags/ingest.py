@@ -14,8 +14,8 @@ same batch id with other files is refused, and so is one whose data was deleted.
 
 **To cancel it**, mark the run as failed: the Spark work stops within seconds and nothing half-written is visible.
 
-**How long it takes.** About 10 MB of JSON lines a second on two cores, less on a Spark that has just started, and half
-a minute of starting tasks. Batches of one dataset run one after the other; a run that waits holds no worker.
+**How long it takes.** About 10 MB of JSON lines a second on two cores, less on a Spark that has just started, and five
+to ten seconds of starting tasks. Batches of one dataset run one after the other; a run that waits holds no worker.
 """
 
 from datetime import timedelta
