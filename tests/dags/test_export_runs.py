@@ -105,11 +105,12 @@ def test_a_backfill_of_three_days_takes_one_snapshot_the_oldest_run_first(
 
 
 def test_a_snapshot_by_hand_takes_the_place_of_the_one_before(workplace: Workplace, airflow: AirflowApi) -> None:
-    before = tables(workplace)[f"exports/{DAILY}"]
-    snapshots = airflow.of("profile_snapshots")
-    snapshots.start("again", {"sandbox": SANDBOX})
-    run = snapshots.end_of("again")
-    assert run["state"] == "success", run["note"]
-    after = tables(workplace)[f"exports/{DAILY}"]
-    assert (after["rows"], after["run"]) == (3, "profile_snapshots/again/export_snapshot/1")
-    assert after["version"] > before["version"]
+    snapshots, versions = airflow.of("profile_snapshots"), []
+    for run_id in ("once", "again"):
+        snapshots.start(run_id, {"sandbox": SANDBOX})
+        run = snapshots.end_of(run_id)
+        assert run["state"] == "success", run["note"]
+        table = tables(workplace)[f"exports/{DAILY}"]
+        assert (table["rows"], table["run"]) == (3, f"profile_snapshots/{run_id}/export_snapshot/1")
+        versions.append(table["version"])
+    assert versions[0] < versions[1]
