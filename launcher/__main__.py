@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from launcher.machine import CHECKOUT, VENV_PYTHON, Machine, this_machine
+from launcher.machine import CHECKOUT, IN_VENV, VENV_PYTHON, Machine, this_machine
 from launcher.packages import are_packages_ready, ensure_packages
 from launcher.refusal import BAD_REQUEST, Refusal
 from launcher.steps import say, warn
@@ -31,7 +31,6 @@ USAGE = """Usage: ./run COMMAND
 Settings: TESSERA_HOME (default ./.tessera), TESSERA_PORT (8080; the others follow), TESSERA_HOST (127.0.0.1)."""
 
 Command = Callable[[Machine, Sequence[str]], int]
-_IN_VENV = "TESSERA_IN_VENV"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,9 +64,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _go_on_in_venv(arguments: Sequence[str]) -> None:
-    if os.environ.get(_IN_VENV) == str(VENV_PYTHON) or not are_packages_ready():
+    if os.environ.get(IN_VENV) == str(VENV_PYTHON) or not are_packages_ready():
         return
-    env = {**os.environ, _IN_VENV: str(VENV_PYTHON), "PYTHONPATH": str(CHECKOUT)}
+    env = {**os.environ, IN_VENV: str(VENV_PYTHON), "PYTHONPATH": str(CHECKOUT)}
     os.execve(VENV_PYTHON, [str(VENV_PYTHON), "-m", "launcher", *arguments], env)
 
 

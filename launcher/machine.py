@@ -15,6 +15,10 @@ from launcher.refusal import BAD_REQUEST, Refusal
 CHECKOUT = Path(__file__).resolve().parent.parent
 VENV = CHECKOUT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
+CALLER_DIR = "TESSERA_CALLER_DIR"
+"""The variable by which the script `run` tells the folder it was called from."""
+IN_VENV = "TESSERA_IN_VENV"
+"""The variable that says that a command goes on in the virtual environment already."""
 _SHORT_NAMES = {
     ("network", "host"): "TESSERA_HOST",
     ("network", "port"): "TESSERA_PORT",
@@ -82,7 +86,7 @@ def this_machine() -> Machine:
     Raises:
         Refusal: a settings file is no TOML, or the port is no port.
     """
-    caller_dir = Path(os.environ.get("TESSERA_CALLER_DIR") or Path.cwd())
+    caller_dir = Path(os.environ.get(CALLER_DIR) or Path.cwd())
     given = os.environ.get("TESSERA_HOME")
     home = ((caller_dir / Path(given).expanduser()) if given else CHECKOUT / ".tessera").resolve()
     layers = [_toml(CHECKOUT / "conf" / "tessera.toml"), _toml(home / "tessera.toml")]

@@ -14,9 +14,9 @@ from launcher.airflow_database import refuse_unreachable_database
 from launcher.command import last_lines
 from launcher.components import API_SERVER, ENGINE
 from launcher.containers import in_container
-from launcher.environment import COMPONENT_MARK, airflow_overrides, platform_environment
+from launcher.environment import airflow_overrides, platform_environment
 from launcher.files import read_json
-from launcher.machine import CHECKOUT, VENV_PYTHON, Machine
+from launcher.machine import CALLER_DIR, CHECKOUT, IN_VENV, VENV_PYTHON, Machine
 from launcher.ports import has_own_engine, is_free, who_has
 from launcher.processes import describe, is_alive, marked, stop_marked, stop_scheduler_and_tasks
 from launcher.record import FAILED, RUNNING, ComponentRecord, PlatformRecord, is_supervised, one_command, read_record
@@ -31,7 +31,7 @@ _DAGS_SECONDS = 90.0
 _DOWN_SECONDS = 90.0
 # Variables that the platform's processes read, but for those that say how this very command was called.
 _SETTINGS = ("TESSERA_", "AIRFLOW_", "JAVA_HOME")
-_OF_THE_CALL = {"TESSERA_CALLER_DIR", "TESSERA_IN_VENV", COMPONENT_MARK}
+_OF_THE_CALL = {CALLER_DIR, IN_VENV}
 _WAITING = "Waiting for another ./run up or down of this platform to end ..."
 
 

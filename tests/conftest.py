@@ -9,6 +9,8 @@ last.
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import pytest
 from pyspark.sql import SparkSession
@@ -27,9 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="also the tests that are marked `thorough`")
 
 
-def pytest_configure() -> None:
-    # As Ctrl-C does, so that no server of the run stays.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let TERM end the run as Ctrl-C does, so that no server of it stays."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        # The command that a test runs inside this process may take the interrupt for its own.
+        session.shouldstop = "told to end"
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

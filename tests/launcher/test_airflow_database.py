@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from launcher.airflow_database import AIRFLOW_DATABASE, refuse_unreachable_database
 from launcher.refusal import Refusal
@@ -72,6 +75,23 @@ def test_one_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, postgre
     monkeypatch.setenv(AIRFLOW_DATABASE, postgres.format("airflaw"))
     with pytest.raises(Refusal, match=f'database, of {AIRFLOW_DATABASE}, cannot be used: .*"airflaw" does not exist'):
         refuse_unreachable_database()
+
+
+def test_a_user_whom_it_does_not_let_in_is_named_and_no_password(
+    monkeypatch: pytest.MonkeyPatch, postgres: str
+) -> None:
+    with psycopg.connect(postgres.format("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE ann LOGIN PASSWORD 'right'")
+        [[rules]] = connection.execute("SHOW hba_file").fetchall()
+        Path(rules).write_text(f"local all ann scram-sha-256\n{Path(rules).read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    url = make_url(postgres.format("postgres")).set(username="ann")
+    monkeypatch.setenv(AIRFLOW_DATABASE, url.set(password="right").render_as_string(hide_password=False))
+    refuse_unreachable_database()
+    monkeypatch.setenv(AIRFLOW_DATABASE, url.set(password="hidden").render_as_string(hide_password=False))
+    with pytest.raises(Refusal, match='password authentication failed for user "ann"') as refused:
+        refuse_unreachable_database()
+    assert "hidden" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
