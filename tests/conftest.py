@@ -21,12 +21,20 @@ from jobs.settings import Settings
 from tests.homes import settings_at
 from tests.running_platform import RunningPlatform
 from tests.servers import server_settings, spark_server
+from tests.shares import Recorder, Share, in_other_shares, module_of, recorded
 
 CRASH = Path(__file__).parent / "crash"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="also the tests that are marked `thorough`")
+    parser.addoption("--share", type=Share.parse, help="3/8: of the modules that take long only the third eighth")
+    parser.addoption("--record-durations", action="store_true", help="write tests/durations.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-durations"):
+        config.pluginmanager.register(Recorder())
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -42,9 +50,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--thorough"):
-        left_out = [item for item in items if item.get_closest_marker("thorough")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        _leave_out(config, items, [item for item in items if item.get_closest_marker("thorough")])
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "platform" in fixtures:
@@ -53,8 +59,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.spark)
         if CRASH in item.path.parents or item.get_closest_marker("platform"):
             item.add_marker(pytest.mark.waits)
+    if (share := config.getoption("--share")) is not None:
+        _leave_out(config, items, _in_other_shares(items, share))
     # It takes time and memory from whatever runs beside it.
     items.sort(key=lambda item: item.get_closest_marker("platform") is not None)
+
+
+def _in_other_shares(items: list[pytest.Item], share: Share) -> list[pytest.Item]:
+    """List the tests of other shares; in every share each process of `./run test` has about the same to do."""
+    waiting = {module_of(item.nodeid) for item in items if item.get_closest_marker("waits")}
+    others = {module_of(item.nodeid) for item in items} - waiting
+    left_out = {name for modules in (waiting, others) for name in in_other_shares(modules, share, recorded())}
+    return [item for item in items if module_of(item.nodeid) in left_out]
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], left_out: list[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
