@@ -8,6 +8,8 @@ from typing import Any
 from jobs.catalog.records import DELETED_BY, Attempt
 from jobs.catalog.system_jobs import SystemJob
 from jobs.lake.commits import CommitInfo
+from jobs.preview_sample.models import PreviewResult
+from jobs.profiles.models import RefreshResult
 from jobs.session.engines import Engine
 from jobs.session.progress import LogProgress
 from jobs.system_jobs import job
@@ -57,6 +59,23 @@ def delete(workshop: Workshop, dataset: str, batch: str | None = None) -> Delete
         job.clean(workshop.spark, CleanPlan.model_validate_json(cleaning.model_dump_json()), Silent())
     catalog.finish_system_job(record.id, attempt, {})
     return found
+
+
+def reported(company: Workshop) -> PreviewResult:
+    newest = company.catalog.newest_preview()
+    assert newest is not None
+    return PreviewResult.model_validate(newest.result)
+
+
+def foretold(plan: Plan) -> dict[str, tuple[int, int, int]]:
+    """What a plan says of each policy: profiles that vanish, change and appear."""
+    return {one.policy: (one.vanish, one.change, one.appear) for one in plan.policies}
+
+
+def came_to(company: Workshop) -> dict[str, tuple[int, int, int]]:
+    """The same as the newest refresh counted it: of an id that ends it knows whether its identities stayed."""
+    result = RefreshResult.model_validate(company.catalog.refreshes(1)[0].result)
+    return {name: (view.vanished + view.merged, view.changed, view.created) for name, view in result.views.items()}
 
 
 def files_below(*folders: Path) -> dict[str, str]:
