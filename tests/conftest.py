@@ -28,7 +28,7 @@ CRASH = Path(__file__).parent / "crash"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="also the tests that are marked `thorough`")
-    parser.addoption("--share", type=Share.parse, help="3/8: of the modules that take long only the third eighth")
+    parser.addoption("--share", type=Share.parse, help="3/8: of the tests with Spark the third eighth only")
     parser.addoption("--record-durations", action="store_true", help="write tests/durations.json")
 
 
@@ -67,10 +67,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _in_other_shares(items: list[pytest.Item], share: Share) -> list[pytest.Item]:
     """List the tests of other shares; in every share each process of `./run test` has about the same to do."""
-    waiting = {module_of(item.nodeid) for item in items if item.get_closest_marker("waits")}
-    others = {module_of(item.nodeid) for item in items} - waiting
+    with_spark = [item for item in items if item.get_closest_marker("spark")]
+    waiting = {module_of(item.nodeid) for item in with_spark if item.get_closest_marker("waits")}
+    others = {module_of(item.nodeid) for item in with_spark} - waiting
     left_out = {name for modules in (waiting, others) for name in in_other_shares(modules, share, recorded())}
-    return [item for item in items if module_of(item.nodeid) in left_out]
+    return [item for item in with_spark if module_of(item.nodeid) in left_out]
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], left_out: list[pytest.Item]) -> None:

@@ -1,8 +1,7 @@
-"""Shares of the tests that take long, of which continuous integration plays one at each commit.
+"""Shares of the tests that need Spark, of which continuous integration plays one at each commit.
 
-`--share=3/8` leaves out the long modules of the seven other eighths. Long is what `durations.json` names: each module
-that took ten seconds or more when `./run test --record-durations` last wrote it. One that is not there is played in
-every share, so a new one is never passed over.
+`--share=3/8` leaves out those of the seven other eighths; a module's are in one. So that all shares take about as long,
+`durations.json` names the modules that took ten seconds or more when `./run test --record-durations` last wrote it.
 """
 
 import argparse
@@ -16,11 +15,13 @@ import pytest
 
 DURATIONS = Path(__file__).parent / "durations.json"
 _LONG_SECONDS = 10.0
+# What a module is taken for that took less.
+_SHORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Share:
-    """One of equal parts of the long modules; the first is number 1."""
+    """One of equal parts; the first is number 1."""
 
     number: int
     of: int
@@ -34,16 +35,17 @@ class Share:
 
 
 def in_other_shares(modules: Iterable[str], share: Share, seconds: Mapping[str, float]) -> set[str]:
-    """Name the long ones among modules that this share leaves to the others.
+    """Name those modules that this share leaves to the others.
 
     They go, the longest first, to the share that has the least to do; so every share takes about as long, and each
     module is in exactly one.
     """
     loads = [0.0] * share.of
     left_out: set[str] = set()
-    for module in sorted(set(modules) & seconds.keys(), key=lambda module: (-seconds[module], module)):
+    took = {module: seconds.get(module, _SHORT_SECONDS) for module in modules}
+    for module in sorted(took, key=lambda module: (-took[module], module)):
         least = loads.index(min(loads))
-        loads[least] += seconds[module]
+        loads[least] += took[module]
         if least != share.number - 1:
             left_out.add(module)
     return left_out
@@ -55,7 +57,7 @@ def module_of(test: str) -> str:
 
 
 def recorded() -> dict[str, float]:
-    """Read how many seconds each long module took."""
+    """Read how many seconds each module took that took long."""
     seconds: dict[str, float] = json.loads(DURATIONS.read_text())
     return seconds
 

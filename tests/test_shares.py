@@ -1,4 +1,4 @@
-"""The shares of the modules that take long: each is in one, and all shares take about as long."""
+"""The shares of the tests that need Spark: each module is in one, and all shares take about as long."""
 
 import argparse
 import random
@@ -12,27 +12,24 @@ from launcher.machine import CHECKOUT
 from tests.shares import Share, in_other_shares, recorded
 
 _MODULES = st.lists(st.sampled_from([f"tests/{letter}.py" for letter in "abcdefghijklmnop"]), unique=True)
-_DRAWN = st.randoms(use_true_random=False)
-# The first two are long, the third is not.
-_THREE = ("tests/jobs/lake/test_fold.py", "tests/launcher/test_processes.py", "tests/launcher/test_machine.py")
+_SECONDS = st.dictionaries(st.sampled_from([f"tests/{letter}.py" for letter in "abcdefgh"]), st.floats(10, 300))
+# The first two need Spark, the third does not.
+_THREE = ("tests/jobs/lake/test_fold.py", "tests/jobs/lake/test_reduce.py", "tests/launcher/test_machine.py")
 
 
-@given(modules=_MODULES, of=st.integers(1, 6), drawn=_DRAWN)
-def test_each_long_module_is_in_one_share_and_each_short_one_in_all(
-    modules: list[str], of: int, drawn: random.Random
-) -> None:
-    long = {module: drawn.uniform(10, 300) for module in modules if drawn.random() < 0.5}
-    left_out = [in_other_shares(modules, Share(number, of), long) for number in range(1, of + 1)]
+@given(modules=_MODULES, of=st.integers(1, 6), seconds=_SECONDS)
+def test_each_module_is_in_one_share(modules: list[str], of: int, seconds: dict[str, float]) -> None:
+    left_out = [in_other_shares(modules, Share(number, of), seconds) for number in range(1, of + 1)]
     for module in modules:
-        assert sum(module not in names for names in left_out) == (1 if module in long else of)
+        assert sum(module not in names for names in left_out) == 1
 
 
-@given(modules=_MODULES, of=st.integers(1, 6), drawn=_DRAWN)
+@given(modules=_MODULES, of=st.integers(1, 6), drawn=st.randoms(use_true_random=False))
 def test_shares_differ_by_no_more_than_the_longest_module(modules: list[str], of: int, drawn: random.Random) -> None:
-    long = {module: drawn.uniform(10, 300) for module in modules}
-    left_out = [in_other_shares(modules, Share(number, of), long) for number in range(1, of + 1)]
-    loads = [sum(took for module, took in long.items() if module not in names) for names in left_out]
-    assert max(loads) - min(loads) <= max(long.values(), default=0) + 1e-6
+    seconds = {module: drawn.uniform(10, 300) for module in modules}
+    left_out = [in_other_shares(modules, Share(number, of), seconds) for number in range(1, of + 1)]
+    loads = [sum(took for module, took in seconds.items() if module not in names) for names in left_out]
+    assert max(loads) - min(loads) <= max(seconds.values(), default=0) + 1e-6
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/8", "9/8", "-1/8", "1/0", "a/b", "1/2/3", "1.5/8"])
@@ -41,7 +38,7 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         Share.parse(text)
 
 
-def test_the_modules_that_are_called_long_are_there() -> None:
+def test_the_modules_that_took_long_are_there() -> None:
     missing = [module for module in recorded() if not (CHECKOUT / module).is_file()]
     assert not missing, "rename them in tests/durations.json, too"
 
