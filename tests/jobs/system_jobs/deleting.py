@@ -61,8 +61,9 @@ def delete(workshop: Workshop, dataset: str, batch: str | None = None) -> Delete
     return found
 
 
-def reported(company: Workshop) -> PreviewResult:
-    newest = company.catalog.newest_preview()
+def reported(workshop: Workshop) -> PreviewResult:
+    """The newest report."""
+    newest = workshop.catalog.newest_preview()
     assert newest is not None
     return PreviewResult.model_validate(newest.result)
 
@@ -72,9 +73,9 @@ def foretold(plan: Plan) -> dict[str, tuple[int, int, int]]:
     return {one.policy: (one.vanish, one.change, one.appear) for one in plan.policies}
 
 
-def came_to(company: Workshop) -> dict[str, tuple[int, int, int]]:
+def came_to(workshop: Workshop) -> dict[str, tuple[int, int, int]]:
     """The same as the newest refresh counted it: of an id that ends it knows whether its identities stayed."""
-    result = RefreshResult.model_validate(company.catalog.refreshes(1)[0].result)
+    result = RefreshResult.model_validate(workshop.catalog.refreshes(1)[0].result)
     return {name: (view.vanished + view.merged, view.changed, view.created) for name, view in result.views.items()}
 
 
